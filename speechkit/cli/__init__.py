@@ -1,0 +1,114 @@
+"""The command line: `speechkit <command>`, one short module per command."""
+
+import argparse
+import errno
+import importlib
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from speechkit import __version__
+from speechkit.common.errors import SpeechkitError, UsageError
+from speechkit.common.names import nearest
+
+COMMANDS = {
+    "doctor": "print versions, and what is missing with the command that adds it",
+    "miniature": "synthesise a small corpus in a real corpus's layout",
+    "prepare": "turn a corpus on disk into Lhotse manifests",
+    "validate": "decode every file once and leave out what is bad",
+    "features": "extract log-mel features and normalisation statistics",
+    "lang": "make token table, lexicon and language-model text",
+    "ngram": "estimate an n-gram language model",
+    "train": "train a model",
+    "decode": "recognise a set, with or without a language model",
+    "score": "count errors against the reference",
+    "results": "write the table of results",
+    "mark": "check and write the done marks of recipe stages",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument parser that names the nearest known option and takes no abbreviations."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **options)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        prefix = "unrecognized arguments: "
+        if message.startswith(prefix):
+            unknown = message.removeprefix(prefix).split()[0].split("=")[0]
+            known = [name for action in self._actions for name in action.option_strings]
+            message = f"unknown option '{unknown}'{nearest(unknown, known)}"
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+        """Parse, reporting an unknown option through this parser, which knows the nearest one."""
+        result, rest = self.parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return result
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit code (0, 1 for bad input, 2 for wrong usage, 130 when interrupted)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"speechkit {__version__}")
+        return 0
+    command = arguments[0]
+    if command not in COMMANDS:
+        print(f"speechkit: unknown command '{command}'{nearest(command, COMMANDS)} (see speechkit --help)", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"speechkit.cli.{command}")
+    parser = Parser(prog=f"speechkit {command}", description=module.__doc__)
+    module.add_arguments(parser)
+    args = parser.parse_args(arguments[1:])
+    _set_up_logging()
+    return _run(command, module.run, args)
+
+
+def _run(command: str, run, args: argparse.Namespace) -> int:  # type: ignore[no-untyped-def]
+    log = logging.getLogger("speechkit")
+    try:
+        run(args)
+    except SpeechkitError as error:
+        log.error("speechkit %s: %s", command, error)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        log.error("speechkit %s: interrupted; the same command goes on from here", command)
+        return 130
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            log.exception("speechkit %s failed", command)
+            return 70
+        log.error("speechkit %s: no space left on the disk of %s; free some space and run again", command, error.filename)
+        return 1
+    except Exception:
+        log.exception("speechkit %s failed; this is a bug, please report it with the lines above", command)
+        return 70
+    return 0
+
+
+def _set_up_logging() -> None:
+    """Messages go to standard error and, with $SPEECHKIT_LOG, to that file too."""
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if name := os.environ.get("SPEECHKIT_LOG"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(name, encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    root.handlers = handlers
+    logging.getLogger("speechkit").setLevel(logging.INFO)
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "usage: speechkit COMMAND [options]; speechkit COMMAND --help tells more\n\n" + "\n".join(lines)

@@ -1,0 +1,47 @@
+"""Train a model; running the same command again resumes where it stopped."""
+
+import argparse
+import logging
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `speechkit train`."""
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of the system")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the configuration")
+    parser.add_argument("--data", type=Path, required=True, help="feature folder with cuts_train, cuts_dev and cmvn.safetensors")
+    parser.add_argument("--lang", type=Path, required=True, help="language folder")
+    parser.add_argument("--out", type=Path, required=True, help="experiment folder")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data, dropout and augmentation")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train a CTC model and write its best weights to OUT/final."""
+    from speechkit.common.environment import report
+    from speechkit.common.files import write_json, write_text
+    from speechkit.common.seeds import seed_everything
+    from speechkit.config.load import dump_yaml, load_config
+    from speechkit.features.cmvn import Cmvn
+    from speechkit.tasks.ctc import CtcConfig, CtcTask, Recognizer, run_record
+    from speechkit.text.lang import Lang
+    from speechkit.train.distributed import join, leave
+    from speechkit.train.trainer import Trainer
+
+    config = load_config(CtcConfig, args.config, args.set)
+    world = join()
+    seed_everything(args.seed, "weights")
+    recognizer = Recognizer(config, Lang.load(args.lang), Cmvn.load(args.data / "cmvn.safetensors"))
+    task = CtcTask(recognizer, args.data, args.seed, world.rank, world.size, world.device)
+    record = run_record(task)
+    log.info("%.2f M parameters, %.2f h of training audio, on %s", record["num_params"] / 1e6, record["train_hours"], world.device)
+    trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
+    if world.is_main:
+        write_text(args.out / "config.yaml", dump_yaml(config))
+        write_json(args.out / "train.json", {**record, "seed": args.seed, "environment": report()})
+    weights = trainer.run()
+    if world.is_main:
+        recognizer.save(args.out / "final", weights)
+        log.info("trained for %.0f s; the model is %s", trainer.progress.seconds, args.out / "final")
+    leave(world)

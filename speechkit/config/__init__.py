@@ -1,0 +1,1 @@
+"""Configurations: frozen dataclasses read from YAML with `base:` and dotted overrides."""

@@ -1,0 +1,74 @@
+"""Augmentation of feature batches during training."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """SpecAugment (Park et al. 2019) and vocal-tract-length perturbation on log-mel features.
+
+    Each utterance gets `frequency_masks` masks of up to `frequency_width` bins and one time mask of up to `time_width`
+    frames per `frames_per_time_mask` frames; all masks together hide at most `max_time_share` of its frames.
+    `warp` is the largest relative shift of the frequency axis (0 switches it off).
+    """
+
+    frequency_masks: int = 2
+    frequency_width: int = 20
+    frames_per_time_mask: int = 100
+    time_width: int = 10
+    max_time_share: float = 0.25
+    warp: float = 0.0
+
+
+def augment(features: Tensor, lengths: Tensor, config: AugmentConfig) -> Tensor:
+    """Augment normalised features `(N, T, C)`; masked cells become 0, the mean."""
+    if config.warp:
+        features = warp_frequency(features, config.warp)
+    hidden = _frequency_mask(features, config)[:, None, :] | _time_mask(features, lengths, config)[:, :, None]
+    return features.masked_fill(hidden, 0.0)
+
+
+def warp_frequency(features: Tensor, warp: float) -> Tensor:
+    """Stretch the frequency axis of each utterance by a random factor in [1 - warp, 1 + warp] (Jaitly and Hinton 2013).
+
+    Bin b takes the value at position b * factor, linearly interpolated; positions past the last bin take the last bin.
+    """
+    batch, _, bins = features.shape
+    factor = 1 + warp * (2 * torch.rand(batch, 1, device=features.device) - 1)
+    position = (torch.arange(bins, device=features.device) * factor).clamp(max=bins - 1)
+    low = position.floor().long()
+    weight = (position - low).unsqueeze(1).to(features.dtype)
+    high = (low + 1).clamp(max=bins - 1)
+
+    def take(index: Tensor) -> Tensor:
+        return features.gather(2, index.unsqueeze(1).expand_as(features))
+
+    return torch.lerp(take(low), take(high), weight.expand_as(features))
+
+
+def _frequency_mask(features: Tensor, config: AugmentConfig) -> Tensor:
+    batch, _, bins = features.shape
+    limit = torch.full((batch,), bins, device=features.device)
+    return _spans(limit, bins, config.frequency_masks, config.frequency_width)
+
+
+def _time_mask(features: Tensor, lengths: Tensor, config: AugmentConfig) -> Tensor:
+    frames = features.shape[1]
+    count = max(1, frames // config.frames_per_time_mask)
+    hidden = _spans(lengths, frames, count, config.time_width)
+    allowed = (lengths * config.max_time_share).long()
+    return hidden & (hidden.cumsum(dim=1) <= allowed[:, None])
+
+
+def _spans(limits: Tensor, size: int, count: int, width: int) -> Tensor:
+    """Union of `count` spans of 0 to `width` cells per row, each inside the row's first `limits` cells; `(N, size)`."""
+    shape = (len(limits), count)
+    widths = (torch.rand(shape, device=limits.device) * (width + 1)).long()
+    room = (limits[:, None] - widths).clamp(min=0)
+    starts = (torch.rand(shape, device=limits.device) * (room + 1)).long()
+    cells = torch.arange(size, device=limits.device)
+    inside = (cells >= starts[..., None]) & (cells < (starts + widths)[..., None])
+    return inside.any(dim=1)

@@ -1,0 +1,170 @@
+"""Padded batches of features and targets from Lhotse cuts."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset
+
+from speechkit.common.errors import SpeechkitError
+from speechkit.common.files import require_file
+from speechkit.features.cmvn import Cmvn, CmvnStats, normalise
+
+log = logging.getLogger(__name__)
+Fields = Mapping[str, str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig:
+    """How cuts become batches; `max_duration` is seconds of audio, padding included."""
+
+    max_duration: float = 100.0
+    buckets: int = 10
+    workers: int = 1
+    normalisation: Literal["speaker", "utterance", "global", "none"] = "speaker"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Features `(N, T, C)` with `lengths (N,)`, token ids `(N, S)` with `target_lengths (N,)`, text fields and ids."""
+
+    ids: list[str]
+    features: Tensor
+    lengths: Tensor
+    targets: Tensor
+    target_lengths: Tensor
+    fields: list[Fields]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch with its tensors on `device`."""
+        names = ("features", "lengths", "targets", "target_lengths")
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+
+
+def load_cuts(path: Path) -> Any:
+    """A lazy Lhotse `CutSet` from `cuts_<split>.jsonl.gz`."""
+    from lhotse import CutSet
+
+    require_file(path, "run the feature stage (1) first, or correct the path")
+    return CutSet.from_jsonl_lazy(path)
+
+
+def text_fields(cut: Any) -> Fields:
+    """The text and the custom strings of a cut's supervision."""
+    if len(cut.supervisions) != 1:
+        raise SpeechkitError(f"cut {cut.id} has {len(cut.supervisions)} supervisions; one per cut is needed: trim the cuts to them")
+    supervision = cut.supervisions[0]
+    custom = {name: value for name, value in (supervision.custom or {}).items() if isinstance(value, str)}
+    return {"text": supervision.text, **custom}
+
+
+class FeatureDataset(Dataset[Batch]):
+    """Turns the cuts of one batch, as a sampler gives them, into a `Batch`."""
+
+    def __init__(self, encode: Callable[[Fields], list[int]], cmvn: Cmvn, normalisation: str) -> None:
+        self.encode, self.cmvn, self.normalisation = encode, cmvn, normalisation
+
+    def __getitem__(self, cuts: Any) -> Batch:  # type: ignore[override]
+        fields = [text_fields(cut) for cut in cuts]
+        features = [self._features(cut) for cut in cuts]
+        targets = [torch.tensor(self.encode(each), dtype=torch.int64) for each in fields]
+        return Batch(
+            ids=[cut.id for cut in cuts],
+            features=pad_sequence(features, batch_first=True),
+            lengths=torch.tensor([len(each) for each in features]),
+            targets=pad_sequence(targets, batch_first=True),
+            target_lengths=torch.tensor([len(each) for each in targets]),
+            fields=fields,
+        )
+
+    def _features(self, cut: Any) -> Tensor:
+        if not cut.has_features:
+            raise SpeechkitError(f"cut {cut.id} has no features; run the feature stage (1) and pass its cuts")
+        features = torch.from_numpy(cut.load_features())
+        if self.normalisation == "none":
+            return features
+        if self.normalisation == "utterance":
+            return normalise(features, CmvnStats.of(features))
+        return self.cmvn.apply(features, cut.supervisions[0].speaker if self.normalisation == "speaker" else None)
+
+
+class TrainingBatches:
+    """Batches of similar length, shuffled by (seed, epoch); any epoch can be entered in its middle."""
+
+    def __init__(self, cuts: Any, dataset: FeatureDataset, config: BatchConfig, seed: int, rank: int = 0, size: int = 1) -> None:
+        self.cuts, self.dataset, self.config, self.seed = cuts, dataset, config, seed
+        self.rank, self.size = rank, size
+
+    def epoch(self, epoch: int, skip: int) -> Iterable[Batch]:
+        """Batches of `epoch` after the first `skip`, of which no features are read."""
+        sampler = _Tail(self._sampler(epoch), skip)
+        workers = self.config.workers
+        context = "fork" if workers else None
+        return DataLoader(self.dataset, batch_size=None, sampler=sampler, num_workers=workers, multiprocessing_context=context)
+
+    def _sampler(self, epoch: int) -> Any:
+        from lhotse.dataset import DynamicBucketingSampler
+
+        sampler = DynamicBucketingSampler(
+            self.cuts,
+            max_duration=self.config.max_duration,
+            num_buckets=self.config.buckets,
+            shuffle=True,
+            seed=self.seed,
+            rank=self.rank,
+            world_size=self.size,
+            duration_bins=self._bins(),
+        )
+        sampler.set_epoch(epoch)
+        return sampler
+
+    def _bins(self) -> list[float] | None:
+        """Quantiles of the first 10,000 durations, so that every epoch and every resume has the same buckets."""
+        if not hasattr(self, "_edges"):
+            durations = sorted(cut.duration for cut, _ in zip(self.cuts, range(10_000)))
+            count = min(self.config.buckets, max(1, len(durations) // 10))
+            edges = {durations[len(durations) * index // count] for index in range(1, count)}
+            self._edges = sorted(edges)
+        return self._edges
+
+
+class _Tail:
+    """The batches of a sampler after the first `skip`."""
+
+    def __init__(self, sampler: Any, skip: int) -> None:
+        self.sampler, self.skip = sampler, skip
+
+    def __iter__(self) -> Iterator[Any]:
+        iterator = iter(self.sampler)
+        for _ in range(self.skip):
+            next(iterator)
+        return iterator
+
+
+def ordered_batches(cuts: Any, dataset: FeatureDataset, max_duration: float) -> Iterator[Batch]:
+    """Batches in the order of `cuts`, for validation and decoding."""
+    batch: list[Any] = []
+    longest = 0.0
+    for cut in cuts:
+        longest = max(longest, cut.duration)
+        if batch and longest * (len(batch) + 1) > max_duration:
+            yield dataset[batch]
+            batch, longest = [], cut.duration
+        batch.append(cut)
+    if batch:
+        yield dataset[batch]
+
+
+def keep_trainable(cuts: Any, is_trainable: Callable[[Any], bool]) -> tuple[Any, Sequence[str]]:
+    """Leave out the cuts for which `is_trainable` is false; their ids are logged and returned."""
+    dropped = [cut.id for cut in cuts if not is_trainable(cut)]
+    if not dropped:
+        return cuts, dropped
+    log.warning("left out %d utterances too short for their transcript: %s", len(dropped), " ".join(dropped[:20]))
+    unwanted = set(dropped)
+    return cuts.filter(lambda cut: cut.id not in unwanted), dropped

@@ -1,0 +1,146 @@
+"""Beam search with an n-gram language model, by flashlight-text and KenLM.
+
+Units that are words themselves (phones of phone recognition, word tokens) are
+searched without a lexicon; spelled words through a trie of the lexicon with the
+best LM score below each node (max smearing). Hypotheses that meet keep the
+better score. Weights multiply log10 probabilities, so the papers' values for
+flashlight and wav2letter decoders carry over.
+"""
+
+import importlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from speechkit.common.errors import SpeechkitError
+from speechkit.common.files import require_file
+from speechkit.text.lang import Lang
+from speechkit.text.tokens import WORD_BOUNDARY
+
+BLANK_ID = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """`lm` multiplies the LM's log10 probability, `word` is added once per word (natural-log scale)."""
+
+    lm: float = 1.0
+    word: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamConfig:
+    """Hypotheses kept per frame, best tokens tried per frame, and the largest score difference to the best."""
+
+    size: int = 50
+    tokens: int = 30
+    threshold: float = 25.0
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """Words of one final hypothesis with its acoustic (natural log) and LM (log10) score."""
+
+    words: list[str]
+    acoustic: float
+    lm: float
+
+    def score(self, weights: Weights) -> float:
+        """The weighted sum that decoding maximises."""
+        return self.acoustic + weights.lm * self.lm + weights.word * len(self.words)
+
+
+class BeamSearch:
+    """Searches one utterance at a time.
+
+    Raises:
+        SpeechkitError: flashlight-text or the LM is missing, or words are spelled without a word boundary (a CTC trie
+            search cannot stay on a word's last token, so words must end in `|`).
+    """
+
+    def __init__(self, lang: Lang, lm: Path, beam: BeamConfig) -> None:
+        require_file(lm, "run stage 2, or decode with --method greedy")
+        self.lang, self.beam = lang, beam
+        self.decoder = _flashlight("decoder")
+        self.spelled = any(spelling != (word,) for word, spelling in lang.lexicon.entries)
+        if self.spelled and lang.unit != "char":
+            raise SpeechkitError("beam search needs words spelled in characters that end in '|'; decode with --method greedy")
+        self.vocabulary = _flashlight("dictionary").Dictionary()
+        for name in dict.fromkeys(word for word, _ in lang.lexicon.entries) if self.spelled else lang.tokens:
+            self.vocabulary.add_entry(name)
+        self.unknown = self.vocabulary.index_size()
+        self.vocabulary.add_entry("<unk>")
+        self.lm = _flashlight("kenlm").KenLM(str(lm), self.vocabulary)
+        self.trie = self._trie() if self.spelled else None
+
+    def _trie(self) -> Any:
+        trie = self.decoder.Trie(len(self.lang.tokens), self._boundary())
+        start = self.lm.start(False)
+        for word, spelling in self.lang.lexicon.entries:
+            index = self.vocabulary.get_index(word)
+            _, score = self.lm.score(start, index)
+            trie.insert(self.lang.tokens.ids(list(spelling)), index, score)
+        trie.smear(self.decoder.SmearingMode.MAX)
+        return trie
+
+    def _boundary(self) -> int:
+        return self.lang.tokens.ids([WORD_BOUNDARY])[0]
+
+    def search(self, log_probs: npt.NDArray[np.float32], weights: Weights) -> list[Hypothesis]:
+        """The final hypotheses of one utterance from `log_probs (T, V)`.
+
+        The search without a lexicon has no word score; `Hypothesis.score` adds it to what was found.
+        """
+        if len(log_probs) == 0:
+            return [Hypothesis([], 0.0, 0.0)]
+        emissions = np.ascontiguousarray(log_probs, dtype=np.float32)
+        results = self._decoder(weights).decode(emissions.ctypes.data, *emissions.shape)
+        return [Hypothesis(self._words(each), each.emittingModelScore, each.lmScore) for each in results]
+
+    def decode(self, log_probs: npt.NDArray[np.float32], weights: Weights) -> list[str]:
+        """Words of the best hypothesis, none if nothing ends in a whole word."""
+        found = self.search(log_probs, weights)
+        return max(found, key=lambda each: each.score(weights)).words if found else []
+
+    def _words(self, result: Any) -> list[str]:
+        if self.spelled:
+            return [self.vocabulary.get_entry(index) for index in result.words if index >= 0]
+        return self.lang.words(_collapse(result.tokens))
+
+    def _decoder(self, weights: Weights) -> Any:
+        common = {
+            "beam_size": self.beam.size,
+            "beam_size_token": min(self.beam.tokens, len(self.lang.tokens)),
+            "beam_threshold": self.beam.threshold,
+            "lm_weight": weights.lm,
+            "sil_score": 0.0,
+            "log_add": False,
+            "criterion_type": self.decoder.CriterionType.CTC,
+        }
+        if self.trie is None:
+            free = self.decoder.LexiconFreeDecoderOptions(**common)
+            return self.decoder.LexiconFreeDecoder(free, self.lm, BLANK_ID, BLANK_ID, [])
+        options = self.decoder.LexiconDecoderOptions(**common, word_score=weights.word, unk_score=-math.inf)
+        return self.decoder.LexiconDecoder(
+            options, self.trie, self.lm, self._boundary(), BLANK_ID, self.unknown, [], False
+        )
+
+
+def _collapse(tokens: list[int]) -> list[int]:
+    """Merge repeats and remove blanks from a frame-by-frame path (-1 marks the ends)."""
+    previous = [BLANK_ID, *tokens]
+    return [token for before, token in zip(previous, tokens) if token not in (before, BLANK_ID) and token >= 0]
+
+
+def _flashlight(module: str) -> Any:
+    names = {"decoder": "decoder", "dictionary": "dictionary", "kenlm": "decoder.kenlm"}
+    try:
+        return importlib.import_module(f"flashlight.lib.text.{names[module]}")
+    except ImportError as error:
+        raise SpeechkitError(
+            f"beam search needs flashlight-text ({error}): `pip install flashlight-text kenlm`, or decode with --method greedy"
+        ) from error

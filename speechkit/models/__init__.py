@@ -1,0 +1,1 @@
+"""One file per system, assembled from `speechkit.nn`."""

@@ -1,0 +1,49 @@
+"""The acoustic model of the fbank baseline: convolutions, a small transformer, one output per token."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from speechkit.nn.conv import ConvBlock, ConvSubsampling
+from speechkit.nn.lengths import valid_mask
+from speechkit.nn.transformer import TransformerConfig, TransformerEncoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcousticModelConfig:
+    """`strides` subsample the feature frames; `dilations` has one residual convolution per entry."""
+
+    in_dim: int = 80
+    strides: tuple[int, ...] = (1, 2)
+    dilations: tuple[int, ...] = (1, 1, 2)
+    kernel: int = 5
+    dropout: float = 0.1
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+
+
+class AcousticModel(nn.Module):
+    """Features `(N, T, in_dim)` to log-probabilities `(N, T', num_tokens)`, blank is token 0."""
+
+    def __init__(self, config: AcousticModelConfig, num_tokens: int) -> None:
+        super().__init__()
+        dim = config.transformer.dim
+        self.subsampling = ConvSubsampling(config.in_dim, dim, config.strides, config.dropout)
+        self.conv_blocks = nn.ModuleList(
+            ConvBlock(dim, config.kernel, dilation, config.dropout) for dilation in config.dilations
+        )
+        self.encoder = TransformerEncoder(config.transformer)
+        self.output = nn.Linear(dim, num_tokens)
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Number of output frames for `lengths (N,)` feature frames."""
+        return self.subsampling.output_lengths(lengths)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities `(N, T', num_tokens)` and their lengths `(N,)`."""
+        x, lengths = self.subsampling(features, lengths)
+        mask = valid_mask(lengths, x.shape[1])
+        for block in self.conv_blocks:
+            x = block(x, mask)
+        x = self.encoder(x, lengths)
+        return torch.log_softmax(self.output(x).float(), dim=-1), lengths

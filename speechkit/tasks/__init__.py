@@ -1,0 +1,1 @@
+"""One task per training method: builds model, data and loss from its configuration."""

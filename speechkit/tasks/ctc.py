@@ -1,0 +1,165 @@
+"""CTC training of an acoustic model on features, and its use for recognition."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from speechkit.common.errors import SpeechkitError
+from speechkit.common.files import read_json
+from speechkit.config.load import from_dict, to_dict
+from speechkit.data.augment import AugmentConfig, augment
+from speechkit.data.batches import (
+    Batch,
+    BatchConfig,
+    FeatureDataset,
+    Fields,
+    TrainingBatches,
+    keep_trainable,
+    load_cuts,
+    ordered_batches,
+    text_fields,
+)
+from speechkit.decode.greedy import greedy
+from speechkit.features.cmvn import Cmvn, CmvnStats
+from speechkit.losses.ctc import blank_ratio, ctc_loss, min_frames
+from speechkit.metrics.edit import edit_counts
+from speechkit.models.acoustic import AcousticModel, AcousticModelConfig
+from speechkit.nn.lengths import valid_mask
+from speechkit.text.lang import Lang
+from speechkit.text.phones import fold
+from speechkit.train.checkpoint import MODEL, load_tensors, save_folder
+from speechkit.train.trainer import TrainConfig, Validation
+
+TASK = "task.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CtcConfig:
+    """Everything that decides what a CTC training does, besides its data and its seed."""
+
+    model: AcousticModelConfig = field(default_factory=AcousticModelConfig)
+    batches: BatchConfig = field(default_factory=BatchConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+class Recognizer:
+    """An acoustic model with its configuration, language and normalisation."""
+
+    def __init__(self, config: CtcConfig, lang: Lang, cmvn: Cmvn) -> None:
+        self.config, self.lang, self.cmvn = config, lang, cmvn
+        self.module = AcousticModel(config.model, len(lang.tokens))
+
+    def dataset(self, cmvn: Cmvn | None = None) -> FeatureDataset:
+        """Reader of batches; `cmvn` holds the speakers of another set than the training's."""
+        speakers = (cmvn or self.cmvn).speakers
+        return FeatureDataset(self.encode, Cmvn(self.cmvn.overall, speakers), self.config.batches.normalisation)
+
+    def encode(self, fields: Fields) -> list[int]:
+        """Target token ids of one supervision."""
+        return self.lang.encode(fields.get(self.lang.field) or "")
+
+    def scored(self, words: list[str]) -> list[str]:
+        """What errors are counted on: TIMIT phones folded to 39, other words as they are."""
+        return fold(words, self.lang.scored_phones) if self.lang.scored_phones else words
+
+    def emissions(self, batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+        """Each batch with its log-probabilities `(N, T, V)` and their lengths."""
+        self.module.to(device).eval()
+        with torch.inference_mode():
+            for batch in batches:
+                log_probs, lengths = self.module(batch.features.to(device), batch.lengths.to(device))
+                yield batch, log_probs.cpu(), lengths.cpu()
+
+    def save(self, folder: Path, weights: dict[str, Tensor]) -> None:
+        """Write a checkpoint that decoding needs nothing else of."""
+        overall = self.cmvn.stats()
+        cmvn = {"count": overall.count, "total": overall.total.tolist(), "squares": overall.squares.tolist()}
+        document = {"task": "ctc", "config": to_dict(self.config), "lang": self.lang.state(), "cmvn": cmvn}
+        save_folder(folder, {MODEL: weights}, {TASK: document})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Recognizer":
+        """Read what `save` wrote."""
+        if not (folder / TASK).is_file():
+            raise SpeechkitError(f"{folder} is not a trained model ({TASK} is missing); run stage 6, or correct --checkpoint")
+        document = read_json(folder / TASK)
+        config = from_dict(CtcConfig, document["config"], str(folder / TASK))
+        cmvn = document["cmvn"]
+        overall = CmvnStats(cmvn["count"], *(torch.tensor(cmvn[name], dtype=torch.float64) for name in ("total", "squares")))
+        recognizer = cls(config, Lang.from_state(document["lang"]), Cmvn(overall))
+        try:
+            recognizer.module.load_state_dict(load_tensors(folder / MODEL))
+        except RuntimeError as error:
+            raise SpeechkitError(f"{folder / MODEL} does not fit its {TASK}; train again ({str(error).splitlines()[0]})") from error
+        return recognizer
+
+
+class CtcTask:
+    """Trains a `Recognizer` on `data/cuts_train.jsonl.gz`, validates on `data/cuts_dev.jsonl.gz`."""
+
+    def __init__(self, recognizer: Recognizer, data: Path, seed: int, rank: int, world_size: int, device: torch.device) -> None:
+        self.recognizer, self.device = recognizer, device
+        self.module: nn.Module = recognizer.module
+        config = recognizer.config
+        self.dataset = recognizer.dataset()
+        train, self.dropped = keep_trainable(load_cuts(data / "cuts_train.jsonl.gz").to_eager(), self._fits)
+        self.dev = list(load_cuts(data / "cuts_dev.jsonl.gz").sort_by_duration(ascending=True))
+        self.train_seconds = sum(cut.duration for cut in train)
+        self.batches = TrainingBatches(train, self.dataset, config.batches, seed, rank, world_size)
+
+    def _fits(self, cut: Any) -> bool:
+        frames = self.recognizer.module.output_lengths(torch.tensor([cut.num_frames]))
+        return int(frames) >= max(1, min_frames(self.recognizer.encode(text_fields(cut))))
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, float, dict[str, float]]:
+        """CTC summed over the batch, counted per target token."""
+        batch = batch.to(self.device)
+        features = augment(batch.features, batch.lengths, self.recognizer.config.augment)
+        log_probs, lengths = model(features, batch.lengths)
+        loss = ctc_loss(log_probs, lengths, batch.targets, batch.target_lengths)
+        return loss, float(batch.target_lengths.sum()), {"seconds_of_audio": float(batch.lengths.sum()) / 100}
+
+    def validate(self) -> Validation:
+        """Greedy error rate in percent, loss per token and blank ratio on the development set, and three hypotheses."""
+        loss, tokens, blanks, frames = 0.0, 0.0, 0.0, 0.0
+        references: list[list[str]] = []
+        hypotheses: list[list[str]] = []
+        batches = ordered_batches(self.dev, self.dataset, self.recognizer.config.batches.max_duration)
+        for batch, log_probs, lengths in self.recognizer.emissions(batches, self.device):
+            loss += float(ctc_loss(log_probs, lengths, batch.targets, batch.target_lengths))
+            tokens += float(batch.target_lengths.sum())
+            mask = valid_mask(lengths, log_probs.shape[1])
+            blanks += blank_ratio(log_probs, mask) * float(mask.sum())
+            frames += float(mask.sum())
+            references += [self.recognizer.scored(self.recognizer.lang.reference(fields)) for fields in batch.fields]
+            hypotheses += [self.recognizer.scored(self.recognizer.lang.words(ids)) for ids in greedy(log_probs, lengths)]
+        rate = error_rate(references, hypotheses)
+        metrics = {"loss": loss / max(tokens, 1), "error_rate": rate, "blank_ratio": blanks / max(frames, 1)}
+        chosen = (0, len(references) // 2, len(references) - 1)
+        return Validation(rate, metrics, [(" ".join(references[i]), " ".join(hypotheses[i])) for i in chosen])
+
+    def describe(self, batch: Batch) -> str:
+        """The ids of a batch, at most ten."""
+        return f"utterances {' '.join(batch.ids[:10])}{' ...' if len(batch.ids) > 10 else ''}"
+
+
+def error_rate(references: list[list[str]], hypotheses: list[list[str]]) -> float:
+    """Insertions, deletions and substitutions in percent of the reference's words."""
+    return 100 * float(edit_counts(references, hypotheses).sum()) / max(1, sum(map(len, references)))
+
+
+def run_record(task: CtcTask) -> dict[str, Any]:
+    """Figures of a training that a table of results wants."""
+    parameters = sum(parameter.numel() for parameter in task.module.parameters())
+    return {
+        "num_params": parameters,
+        "train_hours": task.train_seconds / 3600,
+        "num_dropped": len(task.dropped),
+        "config": dataclasses.asdict(task.recognizer.config),
+    }

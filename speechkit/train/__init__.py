@@ -1,0 +1,1 @@
+"""The one trainer: loop, optimisation, checkpoints, averaging and logs."""
