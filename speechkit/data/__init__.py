@@ -1,0 +1,1 @@
+"""Corpora, miniatures, manifests, datasets and augmentation; the home of lhotse."""

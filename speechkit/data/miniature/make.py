@@ -1,0 +1,92 @@
+"""Make a miniature corpus: all of it, or nothing."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from speechkit.common.errors import SpeechkitError, UsageError
+from speechkit.common.files import disk_errors, read_json, write_json
+from speechkit.common.names import nearest
+
+MARKER = ".speechkit-miniature.json"
+CORPORA = ("timit", "digits")
+SIZES = ("tiny", "mini", "small")
+VERSION = 1  # raise it when the same corpus, size and seed give other files
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is in the folder: utterances and hours of speech; `seconds` it took, 0 if the miniature was there before."""
+
+    corpus: str
+    size: str
+    seed: int
+    out: Path
+    utterances: int
+    hours: float
+    seconds: float
+
+
+def make(corpus: str, size: str, out: Path, seed: int = 0, num_jobs: int = 1) -> Summary:
+    """Synthesise a corpus into the folder `out`, which must be absent, empty, or hold this very miniature already.
+
+    The files depend on corpus, size and seed only, not on `num_jobs`. `out` appears when all is written.
+
+    Raises:
+        UsageError: unknown corpus or size, a negative seed, or less than one job.
+        SpeechkitError: `out` holds something else, the disk is full, or espeakng-loader is missing.
+    """
+    _check(corpus, size, seed, num_jobs)
+    wanted = {"corpus": corpus, "size": size, "seed": seed, "version": VERSION}
+    if (found := _present(out, wanted)) is not None:
+        return Summary(corpus, size, seed, out, found["utterances"], found["hours"], 0.0)
+    started = time.monotonic()
+    part = out.with_name(f".{out.name}.part")
+    with disk_errors(out):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        try:
+            utterances, audio_s = _fill(corpus, size, part, seed, num_jobs)
+            write_json(part / MARKER, {**wanted, "utterances": utterances, "hours": round(audio_s / 3600, 4)})
+            part.replace(out)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return Summary(corpus, size, seed, out, utterances, audio_s / 3600, time.monotonic() - started)
+
+
+def _fill(corpus: str, size: str, folder: Path, seed: int, num_jobs: int) -> tuple[int, float]:
+    from speechkit.data.miniature import digits, render, timit
+
+    plans: dict[str, Callable[[str, int], render.Plan]] = {"timit": timit.plan, "digits": digits.plan}
+    plan = plans[corpus](size, seed)
+    return len(plan.utterances), render.run(plan, folder, seed, num_jobs)
+
+
+def _check(corpus: str, size: str, seed: int, num_jobs: int) -> None:
+    for name, value, known in (("corpus", corpus, CORPORA), ("size", size, SIZES)):
+        if value not in known:
+            raise UsageError(f"no miniature of {name} '{value}'{nearest(value, known)}; take one of {', '.join(known)}")
+    if seed < 0:
+        raise UsageError(f"the seed must not be negative, but is {seed}")
+    if num_jobs < 1:
+        raise UsageError(f"the number of jobs must be at least 1, but is {num_jobs}")
+
+
+def _present(out: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """The marker of the wanted miniature if `out` holds it, None if there is nothing yet."""
+    if not out.exists():
+        return None
+    if not out.is_dir():
+        raise SpeechkitError(f"{out} is a file; give --out a folder that does not exist yet")
+    if not any(out.iterdir()):
+        return None
+    if not (out / MARKER).exists():
+        raise SpeechkitError(f"{out} is not empty and holds no miniature; give --out a folder that does not exist yet")
+    found: dict[str, Any] = read_json(out / MARKER)
+    if any(found.get(key) != value for key, value in wanted.items()):
+        kind = f"{found.get('corpus')} {found.get('size')}, seed {found.get('seed')}, version {found.get('version')}"
+        raise SpeechkitError(f"{out} holds another miniature ({kind}); delete it or give another --out")
+    return found

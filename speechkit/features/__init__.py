@@ -1,0 +1,1 @@
+"""Acoustic features and their normalisation; the home of kaldifeat."""

@@ -1,0 +1,214 @@
+"""Whole miniatures: layout, labels, disjoint sets, and the same bytes whatever the number of jobs."""
+
+import errno
+import hashlib
+import json
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechkit.common.errors import SpeechkitError, UsageError
+from speechkit.data.corpora.timit import CORE_TEST_SPEAKERS, DEV_SPEAKERS
+from speechkit.data.miniature import MARKER, digits, make, render, timit
+from speechkit.data.miniature.grammar import SHARED_SENTENCES, words
+from speechkit.text.phones import PHONES_61
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("mini") / "Räume und Töne"
+    summary = make("timit", "tiny", out, seed=1, num_jobs=2)
+    assert summary.utterances == 120
+    return out
+
+
+@pytest.fixture(scope="module")
+def spoken_digits(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("mini") / "digits"
+    make("digits", "tiny", out, seed=1, num_jobs=1)
+    return out
+
+
+def _labels(path: Path) -> list[tuple[int, int, str]]:
+    return [(int(start), int(end), text) for start, end, text in map(str.split, path.read_text().splitlines())]
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_sphere_files_are_read_with_the_right_samples(corpus):
+    files = sorted(corpus.rglob("*.WAV"))
+    assert len(files) == 120
+    for path in files[::7]:
+        content = path.read_bytes()
+        assert content.startswith(b"NIST_1A\n   1024\n")
+        samples, rate = soundfile.read(path, dtype="int16")
+        assert rate == 16000
+        np.testing.assert_array_equal(samples, np.frombuffer(content[1024:], "<i2"))
+        fields = dict(line.split(" ", 1) for line in content[:1024].decode().split("\n") if " -" in line)
+        assert fields["sample_count"] == f"-i {len(samples)}"
+        assert fields["sample_max"] == f"-i {samples.max()}"
+        assert fields["sample_byte_format"] == "-s2 01"
+
+
+def test_labels_cover_the_audio_and_agree(corpus):
+    for path in sorted(corpus.rglob("*.PHN")):
+        num_samples = len(soundfile.read(path.with_suffix(".WAV"), dtype="int16")[0])
+        spans, word_spans = _labels(path), _labels(path.with_suffix(".WRD"))
+        assert [start for start, _, _ in spans] == [0, *(end for _, end, _ in spans[:-1])]
+        assert spans[-1][1] == num_samples
+        assert all(start < end for start, end, _ in spans)
+        assert {phone for _, _, phone in spans} <= set(PHONES_61)
+        assert spans[0][2] == spans[-1][2] == "h#"
+        first, count, text = path.with_suffix(".TXT").read_text().split(maxsplit=2)
+        assert (int(first), int(count)) == (0, num_samples)
+        assert [word for _, _, word in word_spans] == words(text)
+        edges = {start for start, _, _ in spans}
+        assert all(start in edges and end in edges for start, end, _ in word_spans)
+        between = [phone for start, end, phone in spans if not any(a <= start and end <= b for a, b, _ in word_spans)]
+        assert set(between) <= {"h#", "pau"}
+
+
+def test_recorded_silence_is_quieter_than_vowels(corpus):
+    vowels, silences = [], []
+    for path in sorted(corpus.rglob("SX*.PHN")):
+        samples = soundfile.read(path.with_suffix(".WAV"))[0]
+        level = {span: np.sqrt(np.mean(samples[span[0] : span[1]] ** 2)) for span in _labels(path)}
+        vowels.append(np.median([value for span, value in level.items() if span[2][0] in "aeiou" and span[2] != "epi"]))
+        silences.append(level[_labels(path)[0]])
+    assert np.median(np.array(vowels) / np.array(silences)) > 5
+    assert np.all(np.array(vowels) > 1.5 * np.array(silences))
+
+
+def test_speakers_and_sentences_of_train_and_test_are_disjoint(corpus):
+    speakers = {side: {path.name.lower() for path in (corpus / side).glob("DR?/*")} for side in ("TRAIN", "TEST")}
+    assert len(speakers["TRAIN"]) == 8
+    assert not speakers["TRAIN"] & (DEV_SPEAKERS | CORE_TEST_SPEAKERS)
+    assert len(speakers["TEST"] & DEV_SPEAKERS) == 2
+    assert len(speakers["TEST"] & CORE_TEST_SPEAKERS) == 2
+    texts: dict[str, set[str]] = {}
+    for part, members in (("train", speakers["TRAIN"]), ("dev", DEV_SPEAKERS), ("test", CORE_TEST_SPEAKERS)):
+        files = [path for path in corpus.rglob("S[IX]*.TXT") if path.parent.name.lower() in members]
+        texts[part] = {path.read_text().split(maxsplit=2)[2] for path in files}
+    assert not texts["train"] & texts["dev"]
+    assert not texts["train"] & texts["test"]
+    assert not texts["dev"] & texts["test"]
+    assert {path.read_text().split(maxsplit=2)[2].strip() for path in corpus.rglob("SA?.TXT")} == set(SHARED_SENTENCES)
+
+
+def test_own_lists_are_those_of_the_corpus():
+    assert set(timit.DEV) == DEV_SPEAKERS
+    assert set(timit.CORE_TEST) == CORE_TEST_SPEAKERS
+
+
+@pytest.mark.parametrize(("size", "counts"), [("mini", (80, 16)), ("small", (462, 74))])
+def test_plan_of_a_larger_size(size, counts):
+    plan = timit.plan(size, seed=0)
+    by_speaker: dict[Path, list[str]] = {}
+    for utterance in plan.utterances:
+        by_speaker.setdefault(utterance.path.parent, []).append(utterance.path.name)
+    assert (sum(p.parts[0] == "TRAIN" for p in by_speaker), sum(p.parts[0] == "TEST" for p in by_speaker)) == counts
+    assert {path.parts[1] for path in by_speaker} == {f"DR{number}" for number in range(1, 9)}
+    for names in by_speaker.values():
+        assert len(set(names)) == 10
+        assert [sum(name.startswith(kind) for name in names) for kind in ("SA", "SX", "SI")] == [2, 5, 3]
+    text_of = {utterance.path.name: utterance.text for utterance in plan.utterances}
+    assert all(text_of[utterance.path.name] == utterance.text for utterance in plan.utterances)
+    assert max(int(name[2:]) for name in text_of if name.startswith("SX")) <= 450
+    held_out = {u.speaker.voice.name for u in plan.utterances if u.path.parts[0] == "TEST"}
+    assert not held_out & {u.speaker.voice.name for u in plan.utterances if u.path.parts[0] == "TRAIN"}
+
+
+def test_same_bytes_for_any_number_of_jobs_and_others_for_another_seed(corpus, tmp_path):
+    make("timit", "tiny", tmp_path / "one", seed=1, num_jobs=1)
+    assert _hashes(tmp_path / "one") == _hashes(corpus)
+    plan = timit.plan("tiny", seed=2)
+    utterance = plan.utterances[-1]
+    other = render.render(utterance, 2, plan.sample_rate, plan.silence_s)
+    assert utterance.text not in {path.read_text() for path in corpus.rglob("SI*.TXT")}
+    again = render.render(utterance, 3, plan.sample_rate, plan.silence_s)
+    assert other.samples.shape != again.samples.shape or not np.array_equal(other.samples, again.samples)
+
+
+def test_digits_have_the_names_and_format_of_fsdd(spoken_digits):
+    files = sorted(path.name for path in spoken_digits.glob("*.wav"))
+    names = ("anna", "boris", "clara")
+    assert files == sorted(f"{digit}_{name}_{take}.wav" for digit in range(10) for name in names for take in range(6))
+    for name in files[::11]:
+        with wave.open(str(spoken_digits / name)) as stream:
+            assert stream.getparams()[:3] == (1, 2, 8000)
+            assert 0.15 < stream.getnframes() / 8000 < 1.2
+    takes = {(spoken_digits / f"7_anna_{take}.wav").read_bytes() for take in range(6)}
+    assert len(takes) == 6
+
+
+def test_digits_are_trimmed():
+    plan = digits.plan("tiny", 0)
+    for utterance in plan.utterances[::17]:
+        recording = render.render(utterance, 0, plan.sample_rate, plan.silence_s)
+        assert recording.phones[0].start == 0
+        assert recording.phones[0].text != "h#"
+        assert recording.phones[-1].text != "h#"
+        assert abs(recording.phones[-1].end - len(recording.samples)) <= 2
+
+
+def test_what_is_there_is_kept(corpus, spoken_digits, tmp_path):
+    before = _hashes(spoken_digits)
+    summary = make("digits", "tiny", spoken_digits, seed=1)
+    assert summary.seconds == 0
+    assert summary.utterances == 180
+    assert _hashes(spoken_digits) == before
+    with pytest.raises(SpeechkitError, match="holds another miniature .digits tiny, seed 1"):
+        make("digits", "tiny", spoken_digits, seed=2)
+    assert json.loads((corpus / MARKER).read_text())["corpus"] == "timit"
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("words")
+    with pytest.raises(SpeechkitError, match="is not empty and holds no miniature"):
+        make("digits", "tiny", tmp_path)
+    with pytest.raises(SpeechkitError, match="is a file"):
+        make("digits", "tiny", tmp_path / "thesis.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_an_interrupted_run_leaves_nothing_and_the_next_one_starts_anew(tmp_path, monkeypatch):
+    out = tmp_path / "digits"
+    out.mkdir()
+    abandoned = tmp_path / ".digits.part"
+    abandoned.mkdir()
+    (abandoned / "0_anna_0.wav").write_bytes(b"half")
+
+    def full(recording, utterance, folder):
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(digits, "write", full)
+        with pytest.raises(SpeechkitError, match="no space left"):
+            make("digits", "tiny", out)
+    assert not abandoned.exists()
+    assert not any(out.iterdir())
+    make("digits", "tiny", out)
+    assert len(list(out.glob("*.wav"))) == 180
+    assert not abandoned.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("timid", "tiny"), "no miniature of corpus 'timid', did you mean 'timit'"),
+        (("timit", "huge"), "no miniature of size 'huge'"),
+        (("timit", "tiny", -1), "seed"),
+        (("timit", "tiny", 0, 0), "jobs"),
+    ],
+)
+def test_wrong_usage(tmp_path, arguments, message):
+    corpus_name, size, *rest = arguments
+    with pytest.raises(UsageError, match=message):
+        make(corpus_name, size, tmp_path / "out", *rest)
+    assert not (tmp_path / "out").exists()
