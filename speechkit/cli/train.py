@@ -21,6 +21,7 @@ def run(args: argparse.Namespace) -> None:
     """Train a CTC model and write its best weights to OUT/final."""
     from speechkit.common.environment import report
     from speechkit.common.files import write_json, write_text
+    from speechkit.common.memory import keep_freed_memory
     from speechkit.common.seeds import seed_everything
     from speechkit.config.load import dump_yaml, load_config
     from speechkit.features.cmvn import Cmvn
@@ -29,6 +30,7 @@ def run(args: argparse.Namespace) -> None:
     from speechkit.train.distributed import join, leave
     from speechkit.train.trainer import Trainer
 
+    keep_freed_memory()
     config = load_config(CtcConfig, args.config, args.set)
     world = join()
     seed_everything(args.seed, "weights")

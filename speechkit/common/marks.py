@@ -55,7 +55,10 @@ class Verdict:
 
 
 def fingerprint(
-    command: Sequence[str], needs: Sequence[Path] = (), files: Sequence[Path] = (), planned: Mapping[str, str] | None = None
+    command: Sequence[str],
+    needs: Sequence[Path] = (),
+    files: Sequence[Path] = (),
+    planned: Mapping[str, str] | None = None,
 ) -> Fingerprint:
     """Digest a command with its inputs.
 
@@ -80,7 +83,7 @@ def decide(out: Path, wanted: Fingerprint, keep: bool = False, redo: str = "") -
     exists = _has_content(out)
     if before is None:
         if exists:
-            raise SpeechkitError(f"{out} holds files that this step did not make; move them away or choose another folder")
+            raise SpeechkitError(f"{out} holds files that this step did not make; move them or choose another folder")
         return Verdict("run", "not made yet")
     if redo and exists:
         return Verdict("run", redo, clear=True)
@@ -100,7 +103,8 @@ def start(out: Path, wanted: Fingerprint, clear: bool) -> None:
         if clear:
             _remove(out)
         out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(_started_path(out), {"hash": wanted.hash, "command": wanted.command, "inputs": wanted.inputs, "time": time.time()})
+    content = {"hash": wanted.hash, "command": wanted.command, "inputs": wanted.inputs, "time": time.time()}
+    write_json(_started_path(out), content)
 
 
 def finish(out: Path) -> None:
@@ -200,9 +204,10 @@ def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
 def _with_bases(path: Path, children: tuple[Path, ...]) -> tuple[Path, ...]:
     """A file and, if it is a configuration, the files that `base:` lines lead to."""
     files = (*children, path)
-    if path.suffix not in (".yaml", ".yml") or not (base := BASE_LINE.search(path.read_text(encoding="utf-8", errors="replace"))):
+    if path.suffix not in (".yaml", ".yml"):
         return files
-    parent = path.parent / base.group(1)
+    base = BASE_LINE.search(path.read_text(encoding="utf-8", errors="replace"))
+    parent = path.parent / base.group(1) if base else path
     return files if parent in files or not parent.is_file() else _with_bases(parent, files)
 
 
@@ -228,19 +233,19 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _has_content(out: Path) -> bool:
     """Whether there is output; a folder that holds only hidden files and logs has none."""
     if out.is_dir():
-        return any(not name.startswith(".") and name != "log" for name in os.listdir(out))
+        return any(not child.name.startswith(".") and child.name != "log" for child in out.iterdir())
     return out.exists()
 
 
-def _remove(out: Path) -> None:
-    if out.is_dir():
-        for child in out.iterdir():
-            if child.is_dir() and not child.is_symlink():
-                shutil.rmtree(child)
-            else:
-                child.unlink()
+def _remove(path: Path) -> None:
+    """Remove a file or folder; of a folder behind a symbolic link only what it holds."""
+    if path.is_symlink() and path.is_dir():
+        for child in path.iterdir():
+            _remove(child)
+    elif path.is_dir():
+        shutil.rmtree(path)
     else:
-        out.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _commit() -> str | None:

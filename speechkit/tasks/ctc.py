@@ -108,7 +108,7 @@ class CtcTask:
         self.module: nn.Module = recognizer.module
         config = recognizer.config
         self.dataset = recognizer.dataset()
-        train, self.dropped = keep_trainable(load_cuts(data / "cuts_train.jsonl.gz").to_eager(), self._fits)
+        train, self.dropped = keep_trainable(load_cuts(data / "cuts_train.jsonl.gz"), self._fits)
         self.dev = list(load_cuts(data / "cuts_dev.jsonl.gz").sort_by_duration(ascending=True))
         self.train_seconds = sum(cut.duration for cut in train)
         self.batches = TrainingBatches(train, self.dataset, config.batches, seed, rank, world_size)

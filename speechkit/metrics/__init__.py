@@ -1,0 +1,1 @@
+"""Error rates: edit distance over whole corpora, alignments, confusions and confidence intervals."""

@@ -1,0 +1,1 @@
+"""What people read: scores of a decoded set and the table of results."""

@@ -1,0 +1,184 @@
+"""The language folder: which units a model predicts, and how text becomes units and units become words."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from speechkit.common.errors import SpeechkitError, UsageError
+from speechkit.common.files import read_json, write_json
+from speechkit.common.names import nearest
+from speechkit.text.lexicon import Lexicon
+from speechkit.text.phones import PHONE_SETS, fold
+from speechkit.text.segment import Segmenter
+from speechkit.text.tokens import WORD_BOUNDARY, TokenTable
+
+UNITS = ("phone", "char", "word")
+SCORED_PHONES = 39
+
+
+@dataclass(frozen=True)
+class Lang:
+    """Tokens, lexicon and the rules between text, tokens and words.
+
+    Attributes:
+        unit: "phone", "char" or "word".
+        tokens: what the model predicts.
+        lexicon: the words that decoding may give, spelled in tokens. For phone recognition each phone is a word.
+        phone_set: 61, 48 or 39 when TIMIT phones are recognised as such, else None (also for words spelled in phones).
+    """
+
+    unit: str
+    tokens: TokenTable
+    lexicon: Lexicon
+    phone_set: int | None = None
+
+    @property
+    def field(self) -> str:
+        """The supervision field that is encoded: the custom field "phones" for phone recognition, else "text"."""
+        return "phones" if self.phone_set else "text"
+
+    @property
+    def scored_phones(self) -> int | None:
+        """The phone set that errors are counted on (39 for TIMIT phones), None for other units."""
+        return SCORED_PHONES if self.phone_set else None
+
+    def reference(self, fields: Mapping[str, str | None]) -> list[str]:
+        """Words of the lexicon said in one utterance.
+
+        Args:
+            fields: the supervision's text fields by name, such as {"text": "seven one", "phones": "h# s eh ..."}.
+        """
+        text = fields.get(self.field)
+        if text is None:
+            raise SpeechkitError(
+                f"a supervision has no '{self.field}', which unit {self.unit} needs; prepare the corpus with it"
+            )
+        return self.split(text)
+
+    def split(self, text: str) -> list[str]:
+        """The words of `text`, the content of `field`: phones folded to `phone_set`, other words as they are."""
+        return fold(text.split(), self.phone_set) if self.phone_set else text.split()
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, the content of `field`.
+
+        Characters: `|` follows every word, the last one too, as lexicon decoding needs it. Words spelled in phones
+        take the first spelling of the lexicon.
+
+        Raises:
+            SpeechkitError: a character or word has no token; the message names text, symbol and remedy.
+        """
+        words = self.split(text)
+        try:
+            return self.tokens.ids([token for word in words for token in self._spelled(word)])
+        except SpeechkitError as error:
+            raise SpeechkitError(
+                f"cannot encode '{text}': {error}; build the language folder from text that has it"
+            ) from None
+
+    def words(self, token_ids: Iterable[int]) -> list[str]:
+        """Words of a sequence of token ids (no blanks, repeats already merged).
+
+        Phones and word tokens are words themselves, characters are split at `|`, and phones of a word lexicon are cut
+        into words with the fewest edits.
+        """
+        symbols = self.tokens.symbols(token_ids)
+        if self.unit == "char":
+            return "".join(symbols).replace(WORD_BOUNDARY, " ").split()
+        if self._spelled_in_phones:
+            return self._segmenter.words(symbols)
+        return symbols
+
+    @property
+    def _spelled_in_phones(self) -> bool:
+        return self.unit == "phone" and self.phone_set is None
+
+    @cached_property
+    def _segmenter(self) -> Segmenter:
+        return Segmenter(self.lexicon)
+
+    def _spelled(self, word: str) -> Sequence[str]:
+        if self.unit == "char":
+            return [*word, WORD_BOUNDARY]
+        return self.lexicon.spellings(word)[0] if self._spelled_in_phones else [word]
+
+    def state(self) -> dict[str, Any]:
+        """Everything as JSON-able values, for checkpoints."""
+        lexicon = [[word, list(spelling)] for word, spelling in self.lexicon.entries]
+        return {"unit": self.unit, "phone_set": self.phone_set, "tokens": list(self.tokens)[1:], "lexicon": lexicon}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Lang":
+        """The inverse of `state`."""
+        entries = ((word, tuple(spelling)) for word, spelling in state["lexicon"])
+        return cls(state["unit"], TokenTable(state["tokens"]), Lexicon(entries), state["phone_set"])
+
+    def save(self, folder: Path) -> None:
+        """Write `tokens.txt`, `lexicon.txt` and `lang.json`."""
+        self.tokens.write(folder / "tokens.txt")
+        self.lexicon.write(folder / "lexicon.txt")
+        description = {
+            "unit": self.unit,
+            "field": self.field,
+            "phone_set": self.phone_set,
+            "scored_phones": self.scored_phones,
+        }
+        write_json(folder / "lang.json", description)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Lang":
+        """Read what `save` wrote."""
+        if not (folder / "lang.json").exists():
+            raise SpeechkitError(f"{folder} has no lang.json; run `speechkit lang` (stage 2)")
+        description = read_json(folder / "lang.json")
+        tokens, lexicon = TokenTable.read(folder / "tokens.txt"), Lexicon.read(folder / "lexicon.txt")
+        unknown = [token for token in lexicon.tokens if token not in tokens]
+        if unknown:
+            raise SpeechkitError(
+                f"{folder}/lexicon.txt uses '{unknown[0]}', which tokens.txt lacks; run `speechkit lang` again"
+            )
+        return cls(description["unit"], tokens, lexicon, description["phone_set"])
+
+
+def make_lang(unit: str, texts: Iterable[str], phone_set: int = 48, lexicon: Lexicon | None = None) -> Lang:
+    """Build the language of a recipe from its training text.
+
+    Args:
+        unit: "phone" (TIMIT phones of `phone_set`; with `lexicon`, the phones that spell its words), "char" or "word".
+        texts: the words of every training utterance; not read for phones.
+        phone_set: 61, 48 or 39; all its phones get a token, seen in training or not.
+        lexicon: words spelled in phones, with unit "phone" only.
+
+    Raises:
+        UsageError: unknown unit or phone set, or a lexicon with another unit.
+        SpeechkitError: no words in `texts`.
+    """
+    if unit not in UNITS:
+        raise UsageError(f"unknown unit '{unit}'{nearest(unit, UNITS)}; one of {', '.join(UNITS)}")
+    if lexicon is not None and unit != "phone":
+        raise UsageError(f"a lexicon of phones goes with unit phone, not {unit}")
+    if unit == "phone" and lexicon is not None:
+        return Lang(unit, TokenTable(lexicon.tokens), lexicon)
+    if unit == "phone":
+        if phone_set not in PHONE_SETS:
+            raise UsageError(f"there is no TIMIT set of {phone_set} phones; take 61, 48 or 39")
+        phones = PHONE_SETS[phone_set]
+        return Lang(unit, TokenTable(phones), _own_words(phones), phone_set)
+    words = sorted({word for text in texts for word in text.split()})
+    if not words:
+        raise SpeechkitError("the training text holds no words; check the transcripts of the training cuts")
+    if unit == "word":
+        return Lang(unit, TokenTable(words), _own_words(words))
+    marked = next((word for word in words if WORD_BOUNDARY in word), None)
+    if marked is not None:
+        raise SpeechkitError(
+            f"word '{marked}' holds '{WORD_BOUNDARY}', which marks word boundaries; normalise the transcripts"
+        )
+    letters = sorted({letter for word in words for letter in word})
+    return Lang(unit, TokenTable([WORD_BOUNDARY, *letters]), Lexicon((word, (*word, WORD_BOUNDARY)) for word in words))
+
+
+def _own_words(symbols: Iterable[str]) -> Lexicon:
+    return Lexicon((symbol, (symbol,)) for symbol in symbols)
