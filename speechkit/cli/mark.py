@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", action="store_true", help="refuse to redo a step that was made with something else")
     parser.add_argument("--redo", default="", help="reason to redo the step in any case")
     parser.add_argument("--planned", action="append", default=[], metavar="OUT=HASH", help="an output to come")
-    parser.add_argument("--command", action="append", default=[], help="one word of the step's command, as --command=WORD")
+    parser.add_argument(
+        "--command", action="append", default=[], help="a word of the step's command, as --command=WORD"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

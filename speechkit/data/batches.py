@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import require_file
+from speechkit.common.seeds import derive
 from speechkit.features.cmvn import Cmvn, CmvnStats, normalise
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class TrainingBatches:
             max_duration=self.config.max_duration,
             num_buckets=self.config.buckets,
             shuffle=True,
-            seed=self.seed,
+            seed=derive(self.seed, "order of batches") % 2**31,  # lhotse adds the epoch to it
             rank=self.rank,
             world_size=self.size,
             duration_bins=self._bins(),

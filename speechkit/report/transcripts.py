@@ -33,9 +33,7 @@ def read_pair(references: Path, hypotheses: Path) -> tuple[list[str], list[list[
         missing = [name for name in ours if name not in theirs]
         if missing:
             shown = " ".join(missing[:20]) + (" ..." if len(missing) > 20 else "")
-            raise SpeechkitError(
-                f"{path} lacks {len(missing)} of {len(ours)} utterances: {shown}; decode again"
-            )
+            raise SpeechkitError(f"{path} lacks {len(missing)} of {len(ours)} utterances: {shown}; decode again")
     if not reference:
         raise SpeechkitError(f"{references} holds no utterances; decode again")
     return list(reference), list(reference.values()), [hypothesis[name] for name in reference]

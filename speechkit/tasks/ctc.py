@@ -114,7 +114,7 @@ class CtcTask:
         self.batches = TrainingBatches(train, self.dataset, config.batches, seed, rank, world_size)
 
     def _fits(self, cut: Any) -> bool:
-        frames = self.recognizer.module.output_lengths(torch.tensor([cut.num_frames]))
+        frames = self.recognizer.module.output_lengths(torch.tensor([cut.features.num_frames]))
         return int(frames) >= max(1, min_frames(self.recognizer.encode(text_fields(cut))))
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, float, dict[str, float]]:

@@ -20,7 +20,7 @@ def numbered_lines(path: Path, remedy: str = "correct the path") -> Iterator[tup
     number = 0
     opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8") as stream:
+        with opener(path, "rt", encoding="utf-8", newline="\n") as stream:
             for number, line in enumerate(stream, start=1):  # noqa: B007 (used in the error message)
                 yield number, line.rstrip("\n")
     except UnicodeDecodeError:

@@ -55,7 +55,6 @@ class _Utterance:
     speaker: str
     sentence: str
     dialect: str
-    folder: Path
     files: dict[str, Path] = field(default_factory=dict)
 
     @property
@@ -112,14 +111,14 @@ def _utterances(part: Path) -> Iterator[_Utterance]:
             if kind not in KINDS or not SENTENCE.fullmatch(sentence) or sentence.startswith("sa"):
                 continue
             speaker = folder.name.lower()
-            utterance = found.setdefault(sentence, _Utterance(speaker, sentence, folder.parent.name.lower(), folder))
+            utterance = found.setdefault(sentence, _Utterance(speaker, sentence, folder.parent.name.lower()))
             utterance.files.setdefault(kind, path)
         yield from (found[sentence] for sentence in sorted(found))
 
 
 def _describe(split: str, utterance: _Utterance, content: Split) -> None:
     """Add an utterance's recording and supervision to `content`, or the reason why it has none."""
-    path = utterance.files.get(".wav", utterance.folder / f"{utterance.sentence}.wav")
+    path = utterance.files.get(".wav") or _expected_audio(utterance)
     try:
         if ".wav" not in utterance.files:
             raise BadAudioError("no audio file: only its transcript is there")
@@ -130,6 +129,11 @@ def _describe(split: str, utterance: _Utterance, content: Split) -> None:
     else:
         content.recordings.append(recording)
         content.supervisions.append(supervision)
+
+
+def _expected_audio(utterance: _Utterance) -> Path:
+    beside = next(iter(utterance.files.values()))
+    return beside.with_suffix(".WAV" if beside.suffix.isupper() else ".wav")
 
 
 def _supervision(utterance: _Utterance, recording: Recording) -> SupervisionSegment:

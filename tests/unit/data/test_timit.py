@@ -66,6 +66,7 @@ def test_every_announced_utterance_is_listed(tmp_path: Path) -> None:
     (root / "TRAIN" / "DR1" / "MDPK0" / "SX37.WAV").write_bytes(b"")
     train = prepare(root)["train"]
     assert len(train.recordings) == len(train.supervisions) == 7
+    assert train.problems[0].file == str(folder / "SI648.WAV")
     assert {problem.id: problem.reason for problem in train.problems} == {
         "fcjf0-si648": "no audio file: only its transcript is there",
         "fcjf0-sx37": "no transcript: there is no .PHN file",

@@ -188,5 +188,5 @@ def test_a_failing_lmplz_leaves_nothing(tmp_path, monkeypatch, capsys):
 
 def test_sentences_are_split_at_ascii_blanks_only(tmp_path):
     path = tmp_path / "text.txt"
-    path.write_text("a\u00a0b  c\td \u3000\r\n\ne\n", encoding="utf-8")
-    assert list(read_sentences(path)) == [["a\u00a0b", "c", "d", "\u3000"], [], ["e"]]
+    path.write_bytes("a\u00a0b  c\td \u3000\r\n\ne\rf\n".encode())
+    assert list(read_sentences(path)) == [["a\u00a0b", "c", "d", "\u3000"], [], ["e", "f"]]

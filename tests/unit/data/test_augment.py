@@ -1,0 +1,51 @@
+import numpy as np
+import torch
+
+from speechkit.data.augment import AugmentConfig, augment, warp_frequency
+
+
+def test_masks_stay_within_their_limits_and_within_each_utterance() -> None:
+    torch.manual_seed(0)
+    config = AugmentConfig(frequency_masks=2, frequency_width=10, frames_per_time_mask=50, time_width=30, max_time_share=0.3)
+    lengths = torch.tensor([200, 90, 40])
+    for _ in range(50):
+        hidden = augment(torch.ones(3, 200, 80), lengths, config) == 0
+        columns = hidden.all(dim=1)  # hidden in every frame: frequency masks
+        assert columns.sum(dim=1).max() <= 20
+        rows = hidden.all(dim=2)
+        for row, length in zip(rows, lengths.tolist()):
+            assert not row[length:].any()
+            assert row.sum() <= 0.3 * length
+        assert torch.equal(hidden, columns[:, None, :] | rows[:, :, None])
+
+
+def test_mean_width_of_a_frequency_mask_is_half_the_largest() -> None:
+    torch.manual_seed(0)
+    config = AugmentConfig(frequency_masks=1, frequency_width=20, time_width=0)
+    hidden = augment(torch.ones(4000, 2, 80), torch.full((4000,), 2), config)[:, 0] == 0
+    widths = hidden.sum(dim=1).numpy()
+    assert widths.max() == 20
+    assert abs(widths.mean() - 10) < 4 * np.sqrt((21**2 - 1) / 12 / 4000)
+
+
+def test_warped_utterance_equals_interpolation_at_one_common_factor() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(5, 7, 80).cumsum(dim=2)
+    warped = warp_frequency(features, 0.1)
+    bins = np.arange(80)
+    for before, after in zip(features.numpy(), warped.numpy()):
+        factors = np.linspace(0.9, 1.1, 4001)
+        errors = [np.abs(np.interp(bins * factor, bins, before[0]) - after[0]).max() for factor in factors]
+        factor = factors[int(np.argmin(errors))]
+        assert min(errors) < 0.02
+        for one, other in zip(before, after):
+            np.testing.assert_allclose(np.interp(bins * factor, bins, one), other, atol=0.05)
+    assert not torch.allclose(warped[0], features[0])
+
+
+def test_the_generator_decides_everything() -> None:
+    features, lengths, config = torch.randn(3, 50, 80), torch.tensor([50, 40, 30]), AugmentConfig(warp=0.1)
+    torch.manual_seed(4)
+    first = augment(features, lengths, config)
+    torch.manual_seed(4)
+    assert torch.equal(first, augment(features, lengths, config))
