@@ -17,9 +17,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data, dropout and augmentation")
 
 
+def origin(args: argparse.Namespace) -> dict[str, object]:
+    """Where a result comes from; a recipe says in the environment which command, system and corpus it is."""
+    import os
+    import shlex
+    import sys
+    import time
+
+    from speechkit.common.environment import report
+
+    machine = report()
+    gpus = ", ".join(machine["gpus"])
+    return {
+        "command": os.environ.get("SPEECHKIT_COMMAND", shlex.join(["speechkit", *sys.argv[1:]])),
+        "system": os.environ.get("SPEECHKIT_SYSTEM", args.config.stem),
+        "corpus": os.environ.get("SPEECHKIT_CORPUS", str(args.data)),
+        "seed": args.seed,
+        "commit": machine["git_commit"],
+        "date": time.strftime("%Y-%m-%d"),
+        "hardware": gpus or f"{machine['num_cpus']} cores of {machine['cpu']}",
+        "environment": machine,
+    }
+
+
 def run(args: argparse.Namespace) -> None:
     """Train a CTC model and write its best weights to OUT/final."""
-    from speechkit.common.environment import report
     from speechkit.common.files import write_json, write_text
     from speechkit.common.memory import keep_freed_memory
     from speechkit.common.seeds import seed_everything
@@ -41,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
     if world.is_main:
         write_text(args.out / "config.yaml", dump_yaml(config))
-        write_json(args.out / "train.json", {**record, "seed": args.seed, "environment": report()})
+        write_json(args.out / "run.json", {**origin(args), **record})
     weights = trainer.run()
     if world.is_main:
         recognizer.save(args.out / "final", weights)

@@ -81,7 +81,7 @@ PROGRAMS = (
 
 
 def package_version(name: str) -> str | None:
-    """Version of an installed distribution; torch's with its build (`2.11.0+cu130`); None where it is not installed."""
+    """Version of an installed distribution, of an imported torch with its build (`2.11.0+cu130`), or None."""
     if name == "torch" and "torch" in sys.modules:
         return str(sys.modules["torch"].__version__)
     try:
@@ -92,7 +92,7 @@ def package_version(name: str) -> str | None:
 
 @cache
 def git_commit() -> str | None:
-    """Commit of the source tree speechkit runs from, with `-dirty` where files differ from it; None outside a tree of its own."""
+    """Commit of the source tree, with `-dirty` where files differ from it; None where there is no such tree."""
     top = _output("git", "-C", str(ROOT), "rev-parse", "--show-toplevel")
     if not top or Path(top).resolve() != ROOT.resolve():
         return None
@@ -104,7 +104,7 @@ def git_commit() -> str | None:
 def report() -> dict[str, Any]:
     """Versions and machine, for logs and results; JSON-able.
 
-    Keys: speechkit, git_commit, python, platform, host, cpu, num_cpus, memory_gib, gpus (names), cuda, packages (name to version).
+    `gpus` are names, `cuda` is the version torch was built for, `packages` maps names to versions.
     """
     torch = _import("torch")
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] if torch else []

@@ -1,8 +1,9 @@
-"""Which k2 wheel fits a torch: k2 is built for one torch, one CUDA and one Python each, and listed outside the package index.
+"""Which k2 wheel fits a torch: each is built for one torch, CUDA and Python, and listed outside the package index.
 
 `python -m speechkit.common.k2_wheels` prints the pip line for the torch that is installed.
 """
 
+import platform
 import re
 import sys
 import urllib.error
@@ -68,12 +69,12 @@ def is_covered(build: TorchBuild) -> bool:
 
 
 def line_from_index(page: str, build: TorchBuild, python: tuple[int, int], machine: str = "x86_64") -> str | None:
-    """The pip line of the newest Linux wheel in `page` (HTML of k2's list) for `build` and a CPython; None if there is none."""
+    """The pip line of the newest Linux wheel for `build` in `page`, k2's list as HTML; None without one."""
     tag = f"cp{python[0]}{python[1]}"
     pattern = rf"k2-([0-9][0-9a-z.]*)(?:\+|%2B){re.escape(build.variant)}\.torch{re.escape(build.release)}-{tag}-{tag}-"
     pattern += rf"[a-z0-9_.]*linux[a-z0-9_.]*_{re.escape(machine)}\.whl"
-    versions = sorted(set(re.findall(pattern, page)), key=lambda version: [int(number) for number in re.findall(r"\d+", version)])
-    return _pip_line(versions[-1], build) if versions else None
+    versions = set(re.findall(pattern, page))
+    return _pip_line(max(versions, key=_numbers), build) if versions else None
 
 
 def advice(build: TorchBuild | None) -> str:
@@ -83,8 +84,12 @@ def advice(build: TorchBuild | None) -> str:
     if line := known_line(build):
         return line
     if is_covered(build):
-        return f"tools/install_k2.sh --for-torch (looks up the wheel for torch {build.release} {build.variant} in {build.index})"
+        return f"tools/install_k2.sh --for-torch (looks for torch {build.release} {build.variant} in {build.index})"
     return f"no wheel for torch {build.release} {build.variant}: {BUILT_IN}"
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def _pip_line(version: str, build: TorchBuild) -> str:
@@ -96,9 +101,9 @@ def _look_up(build: TorchBuild) -> str:
         with urllib.request.urlopen(build.index, timeout=30) as reply:
             page = reply.read().decode("utf-8", "replace")
     except (urllib.error.URLError, TimeoutError) as error:
-        line = known_line(build)
-        return line or f"{build.index} cannot be read ({error}): open it for the wheel of torch {build.release} {build.variant}, or {BUILT_IN}"
-    line = line_from_index(page, build, sys.version_info[:2])
+        unread = f"{build.index} cannot be read ({error}), so whether torch {build.release} has a wheel is unknown"
+        return known_line(build) or f"{unread}: {BUILT_IN}"
+    line = line_from_index(page, build, sys.version_info[:2], platform.machine())
     return line or f"no wheel for torch {build.release} {build.variant} in {build.index}: {BUILT_IN}"
 
 

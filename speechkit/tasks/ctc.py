@@ -1,6 +1,5 @@
 """CTC training of an acoustic model on features, and its use for recognition."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,5 +160,4 @@ def run_record(task: CtcTask) -> dict[str, Any]:
         "num_params": parameters,
         "train_hours": task.train_seconds / 3600,
         "num_dropped": len(task.dropped),
-        "config": dataclasses.asdict(task.recognizer.config),
     }

@@ -25,13 +25,25 @@ _DEV_NAMES = (
 )
 CORE_TEST, DEV = tuple(_CORE_TEST_NAMES.split()), tuple(_DEV_NAMES.split())
 REGIONS = 8
-SIZES = {"tiny": (8, 2, 2), "mini": (80, 8, 8), "small": (462, 50, 24)}  # speakers of train, dev, core test
-
 _SX_PER_SPEAKER, _SI_PER_SPEAKER = 5, 3
 _SPEAKERS_PER_SX = 6
 _FIRST_SI = 451  # TIMIT numbers its SX sentences 1 to 450
 _FEMALE_SHARE = 0.3
 _DATABASE, _VERSION = "TIMIT", "miniature-1"
+
+
+@dataclass(frozen=True)
+class Size:
+    """Numbers of speakers, and the range of words in a sentence."""
+
+    train: int
+    dev: int
+    test: int
+    shortest: int = 4
+    longest: int = 9
+
+
+SIZES = {"tiny": Size(8, 2, 2), "mini": Size(80, 8, 8), "small": Size(462, 50, 24, shortest=7, longest=12)}
 
 
 @dataclass
@@ -53,13 +65,13 @@ class _Numbers:
 
 def plan(size: str, seed: int) -> Plan:
     """Plan the miniature TIMIT of a size in `SIZES`."""
-    num_train, num_dev, num_test = SIZES[size]
+    wanted = SIZES[size]
     groups = (
-        ("TRAIN", _train_names(num_train, seed)),
-        ("TEST", _spread(DEV, num_dev)),
-        ("TEST", _spread(CORE_TEST, num_test)),
+        ("TRAIN", _train_names(wanted.train, seed)),
+        ("TEST", _spread(DEV, wanted.dev)),
+        ("TEST", _spread(CORE_TEST, wanted.test)),
     )
-    numbers = _Numbers(sentences(generator(seed, "timit sentences")))
+    numbers = _Numbers(sentences(generator(seed, "timit sentences"), wanted.shortest, wanted.longest))
     utterances: list[Utterance] = []
     rows: list[str] = []
     for side, names in groups:

@@ -135,8 +135,8 @@ def test_report_has_what_a_help_thread_asks_for() -> None:
 def test_commit_is_that_of_speechkits_own_tree_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def git(*arguments: str) -> str:
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-        done = subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     git("init")
     (tmp_path / "file").write_text("one")
@@ -161,7 +161,8 @@ def test_commit_is_that_of_speechkits_own_tree_only(tmp_path: Path, monkeypatch:
 HIDE = """
 import importlib.machinery, sys
 find = importlib.machinery.PathFinder.find_spec
-importlib.machinery.PathFinder.find_spec = lambda name, *rest: None if name.split(".")[0] in {hidden!r} else find(name, *rest)
+importlib.machinery.PathFinder.find_spec = lambda name, *rest: (
+    None if name.split(".")[0] in {hidden!r} else find(name, *rest))
 """
 
 

@@ -13,6 +13,9 @@ def test_sentences_never_repeat_and_have_the_wished_length():
     assert len(set(made)) == 5000
     assert not set(made) & set(grammar.SHARED_SENTENCES)
     assert {len(grammar.words(text)) for text in made} == {4, 5, 6, 7, 8, 9}
+    longer = list(islice(grammar.sentences(np.random.default_rng(0), shortest=7, longest=12), 1000))
+    assert {len(grammar.words(text)) for text in longer} >= {7, 8, 9, 10}
+    assert min(len(grammar.words(text)) for text in longer) == 7
     assert set(" ".join(map(" ".join, map(grammar.words, made))).split()) <= set(grammar.vocabulary())
 
 

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# TIMIT phone recognition: from the corpus to a phone error rate on the core test set.
+# Without --corpus it makes and uses a synthesised miniature of TIMIT.
+
+# shellcheck source=utils/recipe.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
+
+# What only this recipe has; ./run.sh --help shows all options.
+size=mini
+phone_set=48
+ngram_order=2
+max_bad_ratio=0.05
+option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
+option phone_set one-of:61,48,39 "phones that the model predicts; errors are counted on 39"
+option ngram_order int:1..6 "order of the phone language model"
+option max_bad_ratio float "fail if a greater part of the recordings is unusable"
+begin "$@"
+lang=$data/lang
+lm=${lm:-$lang/lm.arpa}
+export SPEECHKIT_CORPUS=TIMIT     # the name in RESULTS.md
+
+stage 0 "data preparation"
+if [[ -z $corpus ]]; then
+    SPEECHKIT_CORPUS="TIMIT miniature ($size)"
+    corpus=$data/corpus-$size
+    step "$corpus" -- speechkit miniature --corpus timit --size "$size" --out "$corpus" --nj "$nj"
+fi
+step "$data/manifests" --files "$corpus" -- \
+    speechkit prepare --corpus timit --in "$corpus" --out "$data/manifests" --nj "$nj"
+step "$data/valid" --needs "$data/manifests" -- \
+    speechkit validate --in "$data/manifests" --out "$data/valid" --max-bad-ratio "$max_bad_ratio" --nj "$nj"
+
+stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
+step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
+    speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
+
+stage 2 "language: phones, lexicon, n-gram model"
+step "$lang" --needs "$data/valid" -- \
+    speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit phone --phone-set "$phone_set" --out "$lang"
+step "$lang/lm.arpa" --needs "$lang/lm_text.txt" -- \
+    speechkit ngram --text "$lang/lm_text.txt" --order "$ngram_order" --out "$lang/lm.arpa"
+
+system_stages                     # 4 to 6, from utils/systems/<system>.sh
+
+stage 7 "decoding: greedy, and beam search with weights tuned on dev"
+decodings=()
+if [[ $decode != beam ]]; then
+    for set in dev test; do
+        out=$exp/decode_${set}_greedy
+        step "$out" --needs "$exp/final" --needs "$data/fbank/cuts_$set.jsonl.gz" -- \
+            speechkit decode --checkpoint "$exp/final" --cuts "$data/fbank/cuts_$set.jsonl.gz" --method greedy --out "$out"
+        decodings+=("$out")
+    done
+fi
+if [[ $decode != greedy ]]; then
+    step "$exp/decode_dev" --needs "$exp/final" --needs "$data/fbank/cuts_dev.jsonl.gz" --needs "$lm" -- \
+        speechkit decode --checkpoint "$exp/final" --cuts "$data/fbank/cuts_dev.jsonl.gz" --out "$exp/decode_dev" \
+        --method beam --lm "$lm" --sweep --nj "$nj"
+    weights=$exp/decode_dev/weights.json
+    step "$exp/decode_test" --needs "$exp/final" --needs "$data/fbank/cuts_test.jsonl.gz" --needs "$lm" --needs "$weights" -- \
+        speechkit decode --checkpoint "$exp/final" --cuts "$data/fbank/cuts_test.jsonl.gz" --out "$exp/decode_test" \
+        --method beam --lm "$lm" --weights "$weights" --nj "$nj"
+    decodings+=("$exp/decode_dev" "$exp/decode_test")
+fi
+
+stage 8 "scoring and RESULTS.md"
+for out in "${decodings[@]}"; do
+    always --needs "$out" -- speechkit score --dir "$out" --lang "$lang"
+done
+always -- speechkit results --exp "$exp" --papers conf/papers.yaml --out RESULTS.md
+finish
