@@ -362,7 +362,7 @@ marks() {
 
 refuse() {
     complain "stage $stage_number: $out was made with something else: $1"
-    fail "it is kept: --force makes it again and removes the old one, --exp DIR makes another beside it"
+    fail "it is kept: --force makes it again in its place, --exp DIR makes another beside it"
 }
 
 make_output() {

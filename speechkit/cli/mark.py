@@ -33,5 +33,5 @@ def run(args: argparse.Namespace) -> None:
     wanted = marks.fingerprint(args.command, args.needs, args.files, planned)
     verdict = marks.decide(args.out, wanted, keep=args.keep, redo=args.redo)
     if args.deed == "start" and verdict.action == "run":
-        marks.start(args.out, wanted, verdict.clear)
+        marks.start(args.out, wanted, verdict.clear, keep=args.keep)
     print(verdict.action, wanted.hash, " ".join(verdict.reason.split()), sep="\t")

@@ -96,9 +96,15 @@ def decide(out: Path, wanted: Fingerprint, keep: bool = False, redo: str = "") -
     return Verdict("skip", "up to date")
 
 
-def start(out: Path, wanted: Fingerprint, clear: bool) -> None:
-    """Take the done mark away, and the old output with it if `clear`; note what the step is started with."""
+def start(out: Path, wanted: Fingerprint, clear: bool, keep: bool = False) -> None:
+    """Take the done mark away, and the old output with it if `clear`; note what the step is started with.
+
+    With `keep` a finished folder is not removed but waits, hidden beside, until the new one is finished.
+    """
     with disk_errors(out):
+        if clear and keep and out.is_dir() and read_mark(out):
+            _remove(_replaced_path(out))
+            out.rename(_replaced_path(out))
         _done_path(out).unlink(missing_ok=True)
         if clear:
             _remove(out)
@@ -120,6 +126,7 @@ def finish(out: Path) -> None:
     content["speechkit"] = {"version": __version__, "commit": _commit()}
     write_json(_done_path(out), content)
     _started_path(out).unlink(missing_ok=True)
+    _remove(_replaced_path(out))
 
 
 def read_mark(out: Path) -> dict[str, Any] | None:
@@ -217,6 +224,10 @@ def _done_path(out: Path) -> Path:
 
 def _started_path(out: Path) -> Path:
     return _beside(out, "started")
+
+
+def _replaced_path(out: Path) -> Path:
+    return out.with_name(f".{out.name}.replaced")
 
 
 def _beside(out: Path, kind: str) -> Path:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+CURVE_COSINES = 6
+
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
@@ -12,7 +14,8 @@ class AugmentConfig:
 
     Each utterance gets `frequency_masks` masks of up to `frequency_width` bins and one time mask of up to `time_width`
     frames per `frames_per_time_mask` frames; all masks together hide at most `max_time_share` of its frames.
-    `warp` is the largest relative shift of the frequency axis (0 switches it off).
+    `warp` is the largest relative shift of the frequency axis (0 switches it off), `equalise` the standard deviation of
+    a random smooth curve over frequency, in units of the normalised features, that is added to all frames.
     """
 
     frequency_masks: int = 2
@@ -21,12 +24,15 @@ class AugmentConfig:
     time_width: int = 10
     max_time_share: float = 0.25
     warp: float = 0.0
+    equalise: float = 0.0
 
 
 def augment(features: Tensor, lengths: Tensor, config: AugmentConfig) -> Tensor:
     """Augment normalised features `(N, T, C)`; masked cells become 0, the mean."""
     if config.warp:
         features = warp_frequency(features, config.warp)
+    if config.equalise:
+        features = features + config.equalise * _random_curves(features)
     hidden = _frequency_mask(features, config)[:, None, :] | _time_mask(features, lengths, config)[:, :, None]
     return features.masked_fill(hidden, 0.0)
 
@@ -47,6 +53,16 @@ def warp_frequency(features: Tensor, warp: float) -> Tensor:
         return features.gather(2, index.unsqueeze(1).expand_as(features))
 
     return torch.lerp(take(low), take(high), weight.expand_as(features))
+
+
+def _random_curves(features: Tensor) -> Tensor:
+    """One smooth curve per utterance, `(N, 1, C)`: the first cosines over the bins with Gaussian amplitudes, variance 1."""
+    batch, _, bins = features.shape
+    position = (torch.arange(bins, device=features.device) + 0.5) / bins
+    order = torch.arange(CURVE_COSINES, device=features.device)
+    cosines = torch.cos(torch.pi * order[:, None] * position)
+    amplitudes = torch.randn(batch, CURVE_COSINES, device=features.device) * (2 / CURVE_COSINES) ** 0.5
+    return (amplitudes @ cosines).unsqueeze(1)
 
 
 def _frequency_mask(features: Tensor, config: AugmentConfig) -> Tensor:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -51,6 +52,7 @@ def parallel_map(function: Callable[[Item], Result], items: Iterable[Item], num_
 
 
 def _single_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+    """One thread per process, without importing torch where the work may not need it."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)

@@ -43,7 +43,7 @@ class Size:
     longest: int = 9
 
 
-SIZES = {"tiny": Size(8, 2, 2), "mini": Size(80, 8, 8), "small": Size(462, 50, 24, shortest=7, longest=12)}
+SIZES = {"tiny": Size(8, 2, 2), "mini": Size(96, 8, 8), "small": Size(462, 50, 24, shortest=7, longest=12)}
 
 
 @dataclass

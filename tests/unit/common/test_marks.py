@@ -81,6 +81,21 @@ def test_a_rerun_takes_the_mark_and_the_stale_files_away(tmp_path: Path) -> None
     assert not (out / "result").exists()
 
 
+def test_a_kept_output_outlives_failed_attempts_to_replace_it(tmp_path: Path) -> None:
+    out, wanted = tmp_path / "fbank", marks.fingerprint(replaced("0", "1"))
+    make(out)
+    for _ in range(2):
+        marks.start(out, wanted, clear=True, keep=True)
+        out.mkdir()
+        (out / "half").write_text("new")
+        old = tmp_path / ".fbank.replaced"
+        assert (old / "result").read_text() == "made"
+        assert marks.read_mark(old) is not None
+    marks.finish(out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fbank"]
+    assert (out / "half").exists()
+
+
 def test_files_of_others_are_never_removed(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("precious")

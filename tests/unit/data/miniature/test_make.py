@@ -106,7 +106,7 @@ def test_own_lists_are_those_of_the_corpus():
     assert set(timit.CORE_TEST) == CORE_TEST_SPEAKERS
 
 
-@pytest.mark.parametrize(("size", "counts"), [("mini", (80, 16)), ("small", (462, 74))])
+@pytest.mark.parametrize(("size", "counts"), [("mini", (96, 16)), ("small", (462, 74))])
 def test_plan_of_a_larger_size(size, counts):
     plan = timit.plan(size, seed=0)
     by_speaker: dict[Path, list[str]] = {}
