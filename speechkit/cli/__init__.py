@@ -35,20 +35,16 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: object) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **options)  # type: ignore[arg-type]
 
-    def error(self, message: str) -> NoReturn:
-        prefix = "unrecognized arguments: "
-        if message.startswith(prefix):
-            unknown = message.removeprefix(prefix).split()[0].split("=")[0]
-            known = [name for action in self._actions for name in action.option_strings]
-            message = f"unknown option '{unknown}'{nearest(unknown, known)}"
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+    def check_options(self, arguments: list[str]) -> None:
+        """Complain about the first unknown option, before argparse complains about what is missing without it."""
+        known = [name for action in self._actions for name in action.option_strings]
+        for argument in arguments:
+            name = argument.split("=")[0]
+            if name.startswith("--") and name not in known:
+                self.error(f"unknown option '{name}'{nearest(name, known)}")
 
-    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
-        """Parse, reporting an unknown option through this parser, which knows the nearest one."""
-        result, rest = self.parse_known_args(args, namespace)
-        if rest:
-            self.error(f"unrecognized arguments: {' '.join(rest)}")
-        return result
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,11 +58,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     command = arguments[0]
     if command not in COMMANDS:
-        print(f"speechkit: unknown command '{command}'{nearest(command, COMMANDS)} (see speechkit --help)", file=sys.stderr)
+        print(
+            f"speechkit: unknown command '{command}'{nearest(command, COMMANDS)} (see speechkit --help)",
+            file=sys.stderr,
+        )
         return 2
     module = importlib.import_module(f"speechkit.cli.{command}")
     parser = Parser(prog=f"speechkit {command}", description=module.__doc__)
     module.add_arguments(parser)
+    parser.check_options(arguments[1:])
     args = parser.parse_args(arguments[1:])
     _set_up_logging()
     return _run(command, module.run, args)
@@ -86,7 +86,9 @@ def _run(command: str, run, args: argparse.Namespace) -> int:  # type: ignore[no
         if error.errno != errno.ENOSPC:
             log.exception("speechkit %s failed", command)
             return 70
-        log.error("speechkit %s: no space left on the disk of %s; free some space and run again", command, error.filename)
+        log.error(
+            "speechkit %s: no space left on the disk of %s; free some space and run again", command, error.filename
+        )
         return 1
     except Exception:
         log.exception("speechkit %s failed; this is a bug, please report it with the lines above", command)

@@ -4,20 +4,32 @@ import argparse
 import logging
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from speechkit.tasks.recognition import RecognitionSet
 
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit decode`."""
-    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of a trained model, such as exp/fbank/final")
-    parser.add_argument("--cuts", type=Path, required=True, help="cuts with features; cmvn.safetensors lies beside them")
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="folder of a trained model, such as exp/fbank/final"
+    )
+    parser.add_argument(
+        "--cuts", type=Path, required=True, help="cuts with features; cmvn.safetensors lies beside them"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for hyp.txt, ref.txt and decode.json")
     parser.add_argument("--method", choices=("greedy", "beam"), default="greedy", help="how to search")
     parser.add_argument("--lm", type=Path, help="n-gram in ARPA or KenLM's binary format, for --method beam")
-    parser.add_argument("--sweep", action="store_true", help="try a grid of weights and write the best to OUT/weights.json")
+    parser.add_argument(
+        "--sweep", action="store_true", help="try a grid of weights and write the best to OUT/weights.json"
+    )
     parser.add_argument("--weights", type=Path, help="weights.json of a sweep on the development set")
-    parser.add_argument("--lm-weight", type=float, default=1.0, help="factor of the LM's log10 probability, without --weights")
+    parser.add_argument(
+        "--lm-weight", type=float, default=1.0, help="factor of the LM's log10 probability, without --weights"
+    )
     parser.add_argument("--word-score", type=float, default=0.0, help="added for each word, without --weights")
     parser.add_argument("--beam", type=int, default=50, help="hypotheses kept per frame")
     parser.add_argument("--nj", type=int, default=1, help="processes that search")
@@ -48,10 +60,16 @@ def run(args: argparse.Namespace) -> None:
         write_text(args.out / name, "".join(f"{line}\n" for line in lines))
     figures = {"method": args.method, **details, "real_time_factor": seconds / max(audio, 1e-9), "audio_seconds": audio}
     write_json(args.out / "decode.json", figures)
-    log.info("%d utterances in %.1f s, real-time factor %.4f; hypotheses are in %s", len(words), seconds, seconds / audio, args.out)
+    log.info(
+        "%d utterances in %.1f s, real-time factor %.4f; hypotheses are in %s",
+        len(words),
+        seconds,
+        seconds / audio,
+        args.out,
+    )
 
 
-def _decode(cuts, args):  # type: ignore[no-untyped-def]
+def _decode(cuts: "RecognitionSet", args: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, Any]]:
     from dataclasses import asdict
 
     from speechkit.common.files import read_json, write_json

@@ -10,8 +10,12 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit train`."""
     parser.add_argument("--config", type=Path, required=True, help="YAML file of the system")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the configuration")
-    parser.add_argument("--data", type=Path, required=True, help="feature folder with cuts_train, cuts_dev and cmvn.safetensors")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the configuration"
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="feature folder with cuts_train, cuts_dev and cmvn.safetensors"
+    )
     parser.add_argument("--lang", type=Path, required=True, help="language folder")
     parser.add_argument("--out", type=Path, required=True, help="experiment folder")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data, dropout and augmentation")
@@ -59,7 +63,12 @@ def run(args: argparse.Namespace) -> None:
     recognizer = Recognizer(config, Lang.load(args.lang), Cmvn.load(args.data / "cmvn.safetensors"))
     task = CtcTask(recognizer, args.data, args.seed, world.rank, world.size, world.device)
     record = run_record(task)
-    log.info("%.2f M parameters, %.2f h of training audio, on %s", record["num_params"] / 1e6, record["train_hours"], world.device)
+    log.info(
+        "%.2f M parameters, %.2f h of training audio, on %s",
+        record["num_params"] / 1e6,
+        record["train_hours"],
+        world.device,
+    )
     trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
     if world.is_main:
         write_text(args.out / "config.yaml", dump_yaml(config))

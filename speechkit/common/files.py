@@ -32,7 +32,10 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` with the same suffixes; it replaces `path` on success and vanishes on failure."""
+    """Yield a temporary path beside `path` with the same suffixes.
+
+    It replaces `path` on success and vanishes on failure.
+    """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".", suffix="".join(path.suffixes) or ".tmp", dir=path.parent)
@@ -71,7 +74,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise SpeechkitError(f"{path} is not valid JSON ({error}); delete it and run the step that writes it again") from error
+        raise SpeechkitError(
+            f"{path} is not valid JSON ({error}); delete it and run the step that writes it again"
+        ) from error
 
 
 def require_file(path: Path, remedy: str = "run the stage that makes it, or correct the path") -> None:

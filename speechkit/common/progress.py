@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,7 +13,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 def progress(iterable: Iterable[T], total: int | None = None, description: str = "") -> Iterator[T]:
     """Pass the items on while showing how many of `total` are done and how long the rest will take."""
-    if total is None and hasattr(iterable, "__len__"):
+    if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     if sys.stderr.isatty():
         from tqdm import tqdm

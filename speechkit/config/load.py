@@ -155,7 +155,10 @@ def _convert_tuple(arguments: tuple[Any, ...], value: Any, key: str, source: str
         return tuple(_convert(arguments[0], item, f"{key}[{index}]", source) for index, item in enumerate(value))
     if len(value) != len(arguments):
         raise UsageError(f"{source}: '{key}' must hold {len(arguments)} values, not {len(value)}")
-    return tuple(_convert(kind, item, f"{key}[{index}]", source) for index, (kind, item) in enumerate(zip(arguments, value)))
+    return tuple(
+        _convert(kind, item, f"{key}[{index}]", source)
+        for index, (kind, item) in enumerate(zip(arguments, value, strict=True))
+    )
 
 
 def _convert_dict(arguments: tuple[Any, ...], value: Any, key: str, source: str) -> Any:

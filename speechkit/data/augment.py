@@ -56,13 +56,14 @@ def warp_frequency(features: Tensor, warp: float) -> Tensor:
 
 
 def _random_curves(features: Tensor) -> Tensor:
-    """One smooth curve per utterance, `(N, 1, C)`: the first cosines over the bins with Gaussian amplitudes, variance 1."""
+    """One curve per utterance, `(N, 1, C)`: the first cosines over the bins, Gaussian amplitudes, variance about 1."""
     batch, _, bins = features.shape
     position = (torch.arange(bins, device=features.device) + 0.5) / bins
     order = torch.arange(CURVE_COSINES, device=features.device)
     cosines = torch.cos(torch.pi * order[:, None] * position)
     amplitudes = torch.randn(batch, CURVE_COSINES, device=features.device) * (2 / CURVE_COSINES) ** 0.5
-    return (amplitudes @ cosines).unsqueeze(1)
+    curves: Tensor = amplitudes @ cosines
+    return curves.unsqueeze(1)
 
 
 def _frequency_mask(features: Tensor, config: AugmentConfig) -> Tensor:

@@ -1,5 +1,6 @@
 """Padded batches of features and targets from Lhotse cuts."""
 
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -58,7 +59,9 @@ def load_cuts(path: Path) -> Any:
 def text_fields(cut: Any) -> Fields:
     """The text and the custom strings of a cut's supervision."""
     if len(cut.supervisions) != 1:
-        raise SpeechkitError(f"cut {cut.id} has {len(cut.supervisions)} supervisions; one per cut is needed: trim the cuts to them")
+        raise SpeechkitError(
+            f"cut {cut.id} has {len(cut.supervisions)} supervisions; one per cut is needed: trim the cuts to them"
+        )
     supervision = cut.supervisions[0]
     custom = {name: value for name, value in (supervision.custom or {}).items() if isinstance(value, str)}
     return {"text": supervision.text, **custom}
@@ -70,7 +73,7 @@ class FeatureDataset(Dataset[Batch]):
     def __init__(self, encode: Callable[[Fields], list[int]], cmvn: Cmvn, normalisation: str) -> None:
         self.encode, self.cmvn, self.normalisation = encode, cmvn, normalisation
 
-    def __getitem__(self, cuts: Any) -> Batch:  # type: ignore[override]
+    def __getitem__(self, cuts: Any) -> Batch:
         fields = [text_fields(cut) for cut in cuts]
         features = [self._features(cut) for cut in cuts]
         targets = [torch.tensor(self.encode(each), dtype=torch.int64) for each in fields]
@@ -97,7 +100,9 @@ class FeatureDataset(Dataset[Batch]):
 class TrainingBatches:
     """Batches of similar length, shuffled by (seed, epoch); any epoch can be entered in its middle."""
 
-    def __init__(self, cuts: Any, dataset: FeatureDataset, config: BatchConfig, seed: int, rank: int = 0, size: int = 1) -> None:
+    def __init__(
+        self, cuts: Any, dataset: FeatureDataset, config: BatchConfig, seed: int, rank: int = 0, size: int = 1
+    ) -> None:
         self.cuts, self.dataset, self.config, self.seed = cuts, dataset, config, seed
         self.rank, self.size = rank, size
 
@@ -106,7 +111,9 @@ class TrainingBatches:
         sampler = _Tail(self._sampler(epoch), skip)
         workers = self.config.workers
         context = "fork" if workers else None
-        return DataLoader(self.dataset, batch_size=None, sampler=sampler, num_workers=workers, multiprocessing_context=context)
+        return DataLoader(
+            self.dataset, batch_size=None, sampler=sampler, num_workers=workers, multiprocessing_context=context
+        )
 
     def _sampler(self, epoch: int) -> Any:
         from lhotse.dataset import DynamicBucketingSampler
@@ -127,7 +134,7 @@ class TrainingBatches:
     def _bins(self) -> list[float] | None:
         """Quantiles of the first 10,000 durations, so that every epoch and every resume has the same buckets."""
         if not hasattr(self, "_edges"):
-            durations = sorted(cut.duration for cut, _ in zip(self.cuts, range(10_000)))
+            durations = sorted(cut.duration for cut in itertools.islice(self.cuts, 10_000))
             count = min(self.config.buckets, max(1, len(durations) // 10))
             edges = {durations[len(durations) * index // count] for index in range(1, count)}
             self._edges = sorted(edges)
@@ -141,7 +148,7 @@ class _Tail:
         self.sampler, self.skip = sampler, skip
 
     def __iter__(self) -> Iterator[Any]:
-        iterator = iter(self.sampler)
+        iterator: Iterator[Any] = iter(self.sampler)
         for _ in range(self.skip):
             next(iterator)
         return iterator

@@ -7,8 +7,12 @@ better score. Weights multiply log10 probabilities, so the papers' values for
 flashlight and wav2letter decoders carry over.
 """
 
+import contextlib
 import importlib
+import itertools
 import math
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,13 +72,16 @@ class BeamSearch:
         self.decoder = _flashlight("decoder")
         self.spelled = any(spelling != (word,) for word, spelling in lang.lexicon.entries)
         if self.spelled and lang.unit != "char":
-            raise SpeechkitError("beam search needs words spelled in characters that end in '|'; decode with --method greedy")
+            raise SpeechkitError(
+                "beam search needs words spelled in characters that end in '|'; decode with --method greedy"
+            )
         self.vocabulary = _flashlight("dictionary").Dictionary()
         for name in dict.fromkeys(word for word, _ in lang.lexicon.entries) if self.spelled else lang.tokens:
             self.vocabulary.add_entry(name)
         self.unknown = self.vocabulary.index_size()
         self.vocabulary.add_entry("<unk>")
-        self.lm = _flashlight("kenlm").KenLM(str(lm), self.vocabulary)
+        with _silenced_stderr():  # KenLM reports its loading there, line by line
+            self.lm = _flashlight("kenlm").KenLM(str(lm), self.vocabulary)
         self.trie = self._trie() if self.spelled else None
 
     def _trie(self) -> Any:
@@ -132,8 +139,21 @@ class BeamSearch:
 
 def _collapse(tokens: list[int]) -> list[int]:
     """Merge repeats and remove blanks from a frame-by-frame path (-1 marks the ends)."""
-    previous = [BLANK_ID, *tokens]
-    return [token for before, token in zip(previous, tokens) if token not in (before, BLANK_ID) and token >= 0]
+    pairs = itertools.pairwise([BLANK_ID, *tokens])
+    return [token for before, token in pairs if token not in (before, BLANK_ID) and token >= 0]
+
+
+@contextlib.contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Send what C++ code writes to standard error nowhere."""
+    with Path(os.devnull).open("w") as sink:
+        saved = os.dup(2)
+        try:
+            os.dup2(sink.fileno(), 2)
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 def _flashlight(module: str) -> Any:
@@ -142,5 +162,6 @@ def _flashlight(module: str) -> Any:
         return importlib.import_module(f"flashlight.lib.text.{names[module]}")
     except ImportError as error:
         raise SpeechkitError(
-            f"beam search needs flashlight-text ({error}): `pip install flashlight-text kenlm`, or decode with --method greedy"
+            f"beam search needs flashlight-text ({error}): `pip install flashlight-text kenlm`, "
+            "or decode with --method greedy"
         ) from error

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from speechkit.decode.beam import BeamSearch, Hypothesis, Weights
 
 LM_WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
-WORD_SCORES = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+WORD_SCORES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class SweepPoint:
 
 
 def sweep_utterance(search: BeamSearch, log_probs: npt.NDArray[np.float32]) -> dict[Weights, list[str]]:
-    """Words of one utterance at every point of the grid: one search per LM weight, whose hypotheses each word score ranks."""
+    """Words of one utterance at every point of the grid: one search per LM weight, ranked by each word score."""
     words: dict[Weights, list[str]] = {}
     for lm in LM_WEIGHTS:
         found = search.search(log_probs, Weights(lm=lm)) or [Hypothesis([], 0.0, 0.0)]
@@ -32,7 +32,9 @@ def sweep_utterance(search: BeamSearch, log_probs: npt.NDArray[np.float32]) -> d
     return words
 
 
-def rank(results: Iterable[dict[Weights, list[str]]], errors: Callable[[Weights, Sequence[list[str]]], float]) -> list[SweepPoint]:
+def rank(
+    results: Iterable[dict[Weights, list[str]]], errors: Callable[[Weights, Sequence[list[str]]], float]
+) -> list[SweepPoint]:
     """Every grid point with its error rate, best first; of equals the one nearest to no LM and no word score."""
     collected = list(results)
     points = [SweepPoint(weights, errors(weights, [each[weights] for each in collected])) for weights in collected[0]]

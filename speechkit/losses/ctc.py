@@ -1,5 +1,7 @@
 """Connectionist temporal classification (Graves et al. 2006), blank is token 0."""
 
+import itertools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,7 +18,7 @@ def ctc_loss(log_probs: Tensor, lengths: Tensor, targets: Tensor, target_lengths
 
 def min_frames(tokens: list[int]) -> int:
     """The fewest frames on which CTC can emit `tokens`: one each, and a blank between equal neighbours."""
-    return len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:]))
+    return len(tokens) + sum(a == b for a, b in itertools.pairwise(tokens))
 
 
 def blank_ratio(log_probs: Tensor, mask: Tensor) -> float:

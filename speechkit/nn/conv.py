@@ -34,7 +34,7 @@ class ConvSubsampling(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Subsample a padded batch."""
-        for conv, norm, stride in zip(self.convs, self.norms, self.strides):
+        for conv, norm, stride in zip(self.convs, self.norms, self.strides, strict=True):
             x = zero_padding(x, valid_mask(lengths, x.shape[1]))
             lengths = conv_length(lengths, self.kernel, stride, self.kernel // 2)
             x = F.gelu(norm(conv(x.transpose(1, 2)).transpose(1, 2)))

@@ -28,7 +28,7 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         if self.dim % self.heads or self.dim % self.position_groups:
             raise ValueError(
-                f"dim {self.dim} must be a multiple of heads ({self.heads}) and position_groups ({self.position_groups})"
+                f"dim {self.dim} must be a multiple of heads {self.heads} and position_groups {self.position_groups}"
             )
 
 

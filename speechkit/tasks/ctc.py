@@ -86,23 +86,31 @@ class Recognizer:
     def load(cls, folder: Path) -> "Recognizer":
         """Read what `save` wrote."""
         if not (folder / TASK).is_file():
-            raise SpeechkitError(f"{folder} is not a trained model ({TASK} is missing); run stage 6, or correct --checkpoint")
+            raise SpeechkitError(
+                f"{folder} is not a trained model ({TASK} is missing); run stage 6, or correct --checkpoint"
+            )
         document = read_json(folder / TASK)
         config = from_dict(CtcConfig, document["config"], str(folder / TASK))
         cmvn = document["cmvn"]
-        overall = CmvnStats(cmvn["count"], *(torch.tensor(cmvn[name], dtype=torch.float64) for name in ("total", "squares")))
+        overall = CmvnStats(
+            cmvn["count"], *(torch.tensor(cmvn[name], dtype=torch.float64) for name in ("total", "squares"))
+        )
         recognizer = cls(config, Lang.from_state(document["lang"]), Cmvn(overall))
         try:
             recognizer.module.load_state_dict(load_tensors(folder / MODEL))
         except RuntimeError as error:
-            raise SpeechkitError(f"{folder / MODEL} does not fit its {TASK}; train again ({str(error).splitlines()[0]})") from error
+            raise SpeechkitError(
+                f"{folder / MODEL} does not fit its {TASK}; train again ({str(error).splitlines()[0]})"
+            ) from error
         return recognizer
 
 
 class CtcTask:
     """Trains a `Recognizer` on `data/cuts_train.jsonl.gz`, validates on `data/cuts_dev.jsonl.gz`."""
 
-    def __init__(self, recognizer: Recognizer, data: Path, seed: int, rank: int, world_size: int, device: torch.device) -> None:
+    def __init__(
+        self, recognizer: Recognizer, data: Path, seed: int, rank: int, world_size: int, device: torch.device
+    ) -> None:
         self.recognizer, self.device = recognizer, device
         self.module: nn.Module = recognizer.module
         config = recognizer.config
@@ -137,7 +145,9 @@ class CtcTask:
             blanks += blank_ratio(log_probs, mask) * float(mask.sum())
             frames += float(mask.sum())
             references += [self.recognizer.scored(self.recognizer.lang.reference(fields)) for fields in batch.fields]
-            hypotheses += [self.recognizer.scored(self.recognizer.lang.words(ids)) for ids in greedy(log_probs, lengths)]
+            hypotheses += [
+                self.recognizer.scored(self.recognizer.lang.words(ids)) for ids in greedy(log_probs, lengths)
+            ]
         rate = error_rate(references, hypotheses)
         metrics = {"loss": loss / max(tokens, 1), "error_rate": rate, "blank_ratio": blanks / max(frames, 1)}
         chosen = (0, len(references) // 2, len(references) - 1)

@@ -46,7 +46,7 @@ class RecognitionSet:
         """Run the model over all cuts, shortest first."""
         batches = ordered_batches(self.cuts, self.dataset, SECONDS_PER_BATCH)
         for batch, log_probs, lengths in self.recognizer.emissions(batches, self.device):
-            for index, (name, length) in enumerate(zip(batch.ids, lengths.tolist())):
+            for index, (name, length) in enumerate(zip(batch.ids, lengths.tolist(), strict=True)):
                 reference = self.recognizer.lang.reference(batch.fields[index])
                 yield Emission(name, log_probs[index, :length].numpy().copy(), reference)
 
@@ -62,7 +62,7 @@ class RecognitionSet:
         """Words of each utterance by beam search with given weights."""
         emissions = list(self.emissions())
         found = parallel_map(SearchJob(self._lang(), lm, beam, weights), emissions, num_jobs)
-        return {each.id: words[weights] for each, words in zip(emissions, self._progress(found))}
+        return {each.id: words[weights] for each, words in zip(emissions, self._progress(found), strict=True)}
 
     def sweep(self, lm: Path, beam: BeamConfig, num_jobs: int) -> tuple[list[SweepPoint], dict[str, list[str]]]:
         """Error rate of every grid point, best first, and the words of each utterance at the best."""
@@ -72,7 +72,7 @@ class RecognitionSet:
         references = [scored(each.reference) for each in emissions]
         points = rank(results, lambda _, words: error_rate(references, [scored(each) for each in words]))
         best = points[0].weights
-        return points, {each.id: words[best] for each, words in zip(emissions, results)}
+        return points, {each.id: words[best] for each, words in zip(emissions, results, strict=True)}
 
     def references(self) -> dict[str, list[str]]:
         """Reference words of each utterance, without running the model."""

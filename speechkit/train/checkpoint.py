@@ -26,7 +26,9 @@ def save_folder(folder: Path, tensors: dict[str, dict[str, Tensor]], documents: 
         temporary.mkdir(parents=True)
         try:
             for name, group in tensors.items():
-                _save_tensors({key: value.detach().cpu().contiguous() for key, value in group.items()}, temporary / name)
+                _save_tensors(
+                    {key: value.detach().cpu().contiguous() for key, value in group.items()}, temporary / name
+                )
             for name, document in documents.items():
                 (temporary / name).write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
             if folder.exists():
@@ -41,7 +43,9 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
         save_file(tensors, path)
     except SafetensorError as error:
         # safetensors reports a full disk in its own words, without an errno
-        raise SpeechkitError(f"cannot write {path} ({error}); free some space and run the same command again") from error
+        raise SpeechkitError(
+            f"cannot write {path} ({error}); free some space and run the same command again"
+        ) from error
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -51,13 +55,17 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise SpeechkitError(f"{path} is damaged ({error}); delete its folder and resume from an earlier checkpoint") from error
+        raise SpeechkitError(
+            f"{path} is damaged ({error}); delete its folder and resume from an earlier checkpoint"
+        ) from error
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's moments by `<parameter index>.<name>`."""
     state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": torch.as_tensor(value) for index, moments in state.items() for name, value in moments.items()}
+    return {
+        f"{index}.{name}": torch.as_tensor(value) for index, moments in state.items() for name, value in moments.items()
+    }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -19,7 +19,7 @@ class TrainingLog:
         self.path = folder / "log.jsonl"
         kept = [line for line in self._lines() if json.loads(line)["update"] <= resume_from] if resume_from else []
         write_text(self.path, "".join(f"{line}\n" for line in kept))
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_from + 1)  # type: ignore[no-untyped-call]
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_from + 1)
 
     def _lines(self) -> list[str]:
         return self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
@@ -30,7 +30,7 @@ class TrainingLog:
             stream.write(json.dumps({"kind": kind, "update": update, **values}, ensure_ascii=False) + "\n")
         for name, value in values.items():
             if isinstance(value, (int, float)):
-                self.writer.add_scalar(f"{kind}/{name}", value, update)  # type: ignore[no-untyped-call]
+                self.writer.add_scalar(f"{kind}/{name}", value, update)
         text = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if isinstance(value, (int, float)))
         log.info("update %d, %s: %s", update, kind, text)
 
@@ -40,10 +40,12 @@ class TrainingLog:
             log.info("  ref: %s", reference)
             log.info("  hyp: %s", hypothesis)
         text = "\n\n".join(f"ref: {reference}  \nhyp: {hypothesis}" for reference, hypothesis in samples)
-        self.writer.add_text("samples", text, update)  # type: ignore[no-untyped-call]
+        self.writer.add_text("samples", text, update)
         with disk_errors(self.path), self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"kind": "samples", "update": update, "samples": samples}, ensure_ascii=False) + "\n")
+            stream.write(
+                json.dumps({"kind": "samples", "update": update, "samples": samples}, ensure_ascii=False) + "\n"
+            )
 
     def close(self) -> None:
         """Flush TensorBoard."""
-        self.writer.close()  # type: ignore[no-untyped-call]
+        self.writer.close()

@@ -19,8 +19,10 @@ class ScheduleConfig:
     final_scale: float = 0.05
 
     def __post_init__(self) -> None:
-        if not (0 <= self.warmup and 0 <= self.hold and self.warmup + self.hold <= 1):
-            raise ValueError(f"warmup ({self.warmup}) and hold ({self.hold}) are shares of all updates and at most 1 together")
+        if not (self.warmup >= 0 and self.hold >= 0 and self.warmup + self.hold <= 1):
+            raise ValueError(
+                f"warmup ({self.warmup}) and hold ({self.hold}) are shares of all updates and at most 1 together"
+            )
         if not 0 < self.final_scale <= 1:
             raise ValueError(f"final_scale must be in (0, 1], not {self.final_scale}")
 

@@ -26,6 +26,8 @@ from speechkit.train.schedule import ScheduleConfig, learning_rate
 
 log = logging.getLogger(__name__)
 Batch = TypeVar("Batch")
+BatchTaken = TypeVar("BatchTaken", contravariant=True)
+BatchGiven = TypeVar("BatchGiven", covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +63,12 @@ class Validation:
     samples: list[tuple[str, str]]
 
 
-class Task(Protocol[Batch]):
+class Task(Protocol[BatchTaken]):
     """What a training method gives the trainer."""
 
     module: nn.Module
 
-    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, float, dict[str, float]]:
+    def loss(self, model: nn.Module, batch: BatchTaken) -> tuple[Tensor, float, dict[str, float]]:
         """Sum of the losses of a batch, the count to divide by, and further sums to log per count."""
         ...
 
@@ -74,15 +76,15 @@ class Task(Protocol[Batch]):
         """Evaluate `module` on the development set."""
         ...
 
-    def describe(self, batch: Batch) -> str:
+    def describe(self, batch: BatchTaken) -> str:
         """Name the utterances of a batch for an error message."""
         ...
 
 
-class Batches(Protocol[Batch]):
+class Batches(Protocol[BatchGiven]):
     """The training data: the batches of an epoch, in an order fixed by the epoch's number."""
 
-    def epoch(self, epoch: int, skip: int) -> Iterable[Batch]:
+    def epoch(self, epoch: int, skip: int) -> Iterable[BatchGiven]:
         """Batches of `epoch` after the first `skip`."""
         ...
 
@@ -115,7 +117,10 @@ class Trainer(Generic[Batch]):
         self.progress = Progress()
         task.module.to(world.device)
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(task.module, config.weight_decay), lr=config.schedule.peak, betas=config.betas, eps=config.eps
+            _parameter_groups(task.module, config.weight_decay),
+            lr=config.schedule.peak,
+            betas=config.betas,
+            eps=config.eps,
         )
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and world.device.type == "cuda")
         self.nonfinite = 0
@@ -189,7 +194,7 @@ class Trainer(Generic[Batch]):
     @staticmethod
     def _no_sync(model: nn.Module, last: bool) -> contextlib.AbstractContextManager[None]:
         wrapped = isinstance(model, nn.parallel.DistributedDataParallel)
-        return contextlib.nullcontext() if last or not wrapped else model.no_sync()  # type: ignore[operator, no-any-return]
+        return contextlib.nullcontext() if last or not wrapped else model.no_sync()  # type: ignore[operator]
 
     def _step(self, sums: dict[str, float], batch: Batch) -> float:
         """Divide the summed gradients by the count over all processes, clip, and update unless they are not finite."""
@@ -201,11 +206,13 @@ class Trainer(Generic[Batch]):
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
         if self.world.any(~torch.isfinite(norm)):
             self.nonfinite += 1
-            log.warning("update %d skipped: the gradient is not finite (%s)", self.progress.update, self.task.describe(batch))
+            log.warning(
+                "update %d skipped: the gradient is not finite (%s)", self.progress.update, self.task.describe(batch)
+            )
             if self.nonfinite >= self.config.max_nonfinite:
                 raise SpeechkitError(
-                    f"the loss is not finite in {self.nonfinite} updates in a row, last with {self.task.describe(batch)}; "
-                    "lower train.schedule.peak, or look at these utterances"
+                    f"the loss is not finite in {self.nonfinite} updates in a row, last with "
+                    f"{self.task.describe(batch)}; lower train.schedule.peak, or look at these utterances"
                 )
             sums["loss"] = sums["count"] = 0.0
             return 0.0
@@ -275,7 +282,9 @@ class Trainer(Generic[Batch]):
         mean = self.checkpoints.average(ranking)
         self.task.module.load_state_dict(mean)
         averaged, single = self._evaluate().error_rate, self.progress.validations[ranking[0]]
-        log.info("error rate on dev: best checkpoint %.2f%%, mean of the best %d %.2f%%", single, len(ranking), averaged)
+        log.info(
+            "error rate on dev: best checkpoint %.2f%%, mean of the best %d %.2f%%", single, len(ranking), averaged
+        )
         if averaged <= single:
             return mean
         self.task.module.load_state_dict(best)

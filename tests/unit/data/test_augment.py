@@ -6,14 +6,16 @@ from speechkit.data.augment import AugmentConfig, augment, warp_frequency
 
 def test_masks_stay_within_their_limits_and_within_each_utterance() -> None:
     torch.manual_seed(0)
-    config = AugmentConfig(frequency_masks=2, frequency_width=10, frames_per_time_mask=50, time_width=30, max_time_share=0.3)
+    config = AugmentConfig(
+        frequency_masks=2, frequency_width=10, frames_per_time_mask=50, time_width=30, max_time_share=0.3
+    )
     lengths = torch.tensor([200, 90, 40])
     for _ in range(50):
         hidden = augment(torch.ones(3, 200, 80), lengths, config) == 0
         columns = hidden.all(dim=1)  # hidden in every frame: frequency masks
         assert columns.sum(dim=1).max() <= 20
         rows = hidden.all(dim=2)
-        for row, length in zip(rows, lengths.tolist()):
+        for row, length in zip(rows, lengths.tolist(), strict=True):
             assert not row[length:].any()
             assert row.sum() <= 0.3 * length
         assert torch.equal(hidden, columns[:, None, :] | rows[:, :, None])
@@ -33,12 +35,12 @@ def test_warped_utterance_equals_interpolation_at_one_common_factor() -> None:
     features = torch.randn(5, 7, 80).cumsum(dim=2)
     warped = warp_frequency(features, 0.1)
     bins = np.arange(80)
-    for before, after in zip(features.numpy(), warped.numpy()):
+    for before, after in zip(features.numpy(), warped.numpy(), strict=True):
         factors = np.linspace(0.9, 1.1, 4001)
         errors = [np.abs(np.interp(bins * factor, bins, before[0]) - after[0]).max() for factor in factors]
         factor = factors[int(np.argmin(errors))]
         assert min(errors) < 0.02
-        for one, other in zip(before, after):
+        for one, other in zip(before, after, strict=True):
             np.testing.assert_allclose(np.interp(bins * factor, bins, one), other, atol=0.05)
     assert not torch.allclose(warped[0], features[0])
 

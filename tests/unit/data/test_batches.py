@@ -9,7 +9,15 @@ from lhotse import CutSet, MonoCut, SupervisionSegment
 from lhotse.features.io import MemoryLilcomWriter
 
 from speechkit.common.errors import SpeechkitError
-from speechkit.data.batches import BatchConfig, Fields, FeatureDataset, TrainingBatches, keep_trainable, load_cuts, ordered_batches
+from speechkit.data.batches import (
+    BatchConfig,
+    FeatureDataset,
+    Fields,
+    TrainingBatches,
+    keep_trainable,
+    load_cuts,
+    ordered_batches,
+)
 from speechkit.features.cmvn import Cmvn, CmvnStats
 
 
@@ -29,7 +37,9 @@ def make_cuts(durations: list[float]) -> CutSet:
             duration=duration, storage_type=writer.name, storage_path=str(writer.storage_path),
             storage_key=writer.write(str(uuid4()), array), recording_id=name, channels=0,
         )  # fmt: skip
-        supervision = SupervisionSegment(name, name, 0, duration, text=" ".join("ab"[: 1 + index % 2]), speaker=f"s{index % 2}")
+        supervision = SupervisionSegment(
+            name, name, 0, duration, text=" ".join("ab"[: 1 + index % 2]), speaker=f"s{index % 2}"
+        )
         cuts.append(MonoCut(name, 0, duration, 0, features=features, supervisions=[supervision]))
     return CutSet.from_cuts(cuts).to_eager()
 
@@ -131,6 +141,8 @@ def test_cuts_that_cannot_be_trained_on_are_named(caplog: pytest.LogCaptureFixtu
 def test_missing_cuts_and_features_are_errors_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(SpeechkitError, match=r"cuts_x\.jsonl\.gz does not exist.*stage \(1\)"):
         load_cuts(tmp_path / "cuts_x.jsonl.gz")
-    bare = CutSet.from_cuts([MonoCut("u00", 0, 0.5, 0, supervisions=[SupervisionSegment("u00", "u00", 0, 0.5, text="a")])])
+    bare = CutSet.from_cuts(
+        [MonoCut("u00", 0, 0.5, 0, supervisions=[SupervisionSegment("u00", "u00", 0, 0.5, text="a")])]
+    )
     with pytest.raises(SpeechkitError, match="u00 has no features"):
         list(ordered_batches(bare, dataset(), 1.0))

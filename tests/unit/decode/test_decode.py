@@ -26,19 +26,21 @@ BIGRAM = {
 
 def write_bigram(path: Path, names: dict[str, str]) -> Path:
     """The bigram above as ARPA, its words renamed."""
+
     def rename(word: str) -> str:
         return names.get(word, word)
 
     unigrams = "".join(f"-1.0\t{rename(word)}\t0\n" for word in ("a", "b", "c"))
     bigrams = "".join(f"{score}\t{rename(first)} {rename(second)}\n" for (first, second), score in BIGRAM.items())
-    counts = f"ngram 1=6\nngram 2={len(BIGRAM)}\n"
-    head = f"\\data\\\n{counts}\n\\1-grams:\n-9\t<unk>\n-99\t<s>\t0\n-9\t</s>\n{unigrams}\n\\2-grams:\n{bigrams}\n\\end\\\n"
-    path.write_text(head, encoding="utf-8")
+    counts = f"\\data\\\nngram 1=6\nngram 2={len(BIGRAM)}\n\n"
+    special = "-9\t<unk>\n-99\t<s>\t0\n-9\t</s>\n"
+    arpa = f"{counts}\\1-grams:\n{special}{unigrams}\n\\2-grams:\n{bigrams}\n\\end\\\n"
+    path.write_text(arpa, encoding="utf-8")
     return path
 
 
 def collapse(path: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(token for before, token in zip((0, *path), path) if token not in (before, 0))
+    return tuple(token for before, token in itertools.pairwise((0, *path)) if token not in (before, 0))
 
 
 def lm_score(words: list[str]) -> float:
@@ -67,14 +69,18 @@ def test_greedy_is_the_collapsed_best_path() -> None:
     log_probs = torch.randn(4, 9, 3).log_softmax(-1)
     lengths = torch.tensor([9, 5, 1, 0])
     found = greedy(log_probs, lengths)
-    for row, length, tokens in zip(log_probs, lengths.tolist(), found):
+    for row, length, tokens in zip(log_probs, lengths.tolist(), found, strict=True):
         assert tuple(tokens) == collapse(tuple(row[:length].argmax(-1).tolist()))
 
 
-@pytest.mark.parametrize("weights", [Weights(lm=0.0), Weights(lm=1.0), Weights(lm=2.0, word=1.5), Weights(lm=0.0, word=-2.0)])
+@pytest.mark.parametrize(
+    "weights", [Weights(lm=0.0), Weights(lm=1.0), Weights(lm=2.0, word=1.5), Weights(lm=0.0, word=-2.0)]
+)
 def test_tokens_that_are_words(tmp_path: Path, weights: Weights) -> None:
     lang = make_lang("word", ["a b c"])
-    search = BeamSearch(lang, write_bigram(tmp_path / "été lm.arpa", {}), BeamConfig(size=2000, tokens=4, threshold=1e4))
+    search = BeamSearch(
+        lang, write_bigram(tmp_path / "été lm.arpa", {}), BeamConfig(size=2000, tokens=4, threshold=1e4)
+    )
     generator = np.random.default_rng(7)
     for _ in range(5):
         log_probs = np.log(generator.dirichlet(np.full(4, 0.5), size=6)).astype(np.float32).clip(-20)

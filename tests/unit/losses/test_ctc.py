@@ -8,7 +8,7 @@ from speechkit.losses.ctc import blank_ratio, ctc_loss, min_frames
 
 
 def collapse(path: tuple[int, ...]) -> list[int]:
-    return [token for before, token in zip((0, *path), path) if token not in (before, 0)]
+    return [token for before, token in itertools.pairwise((0, *path)) if token not in (before, 0)]
 
 
 @pytest.mark.parametrize("target", [[1], [1, 1], [1, 2, 1], [2, 2]])

@@ -18,7 +18,7 @@ def transformer(norm_first: bool) -> TransformerConfig:
 
 def padded(sequences: list[torch.Tensor]) -> torch.Tensor:
     batch = torch.full((len(sequences), max(map(len, sequences)), sequences[0].shape[1]), 7.7)
-    for row, sequence in zip(batch, sequences):
+    for row, sequence in zip(batch, sequences, strict=True):
         row[: len(sequence)] = sequence
     return batch
 
@@ -29,7 +29,7 @@ def test_transformer(norm_first: bool) -> None:
     encoder = TransformerEncoder(transformer(norm_first)).eval()
     sequences = [torch.randn(length, 16) for length in LENGTHS]
     together = encoder(padded(sequences), torch.tensor(LENGTHS))
-    for row, sequence in zip(together, sequences):
+    for row, sequence in zip(together, sequences, strict=True):
         alone = encoder(sequence[None], torch.tensor([len(sequence)]))[0]
         torch.testing.assert_close(row[: len(sequence)], alone, atol=1e-5, rtol=1e-5)
 
@@ -42,7 +42,7 @@ def test_acoustic_model_and_its_output_lengths(strides: tuple[int, ...]) -> None
     sequences = [torch.randn(length, 5) for length in LENGTHS]
     together, lengths = model(padded(sequences), torch.tensor(LENGTHS))
     assert lengths.tolist() == model.output_lengths(torch.tensor(LENGTHS)).tolist()
-    for row, length, sequence in zip(together, lengths.tolist(), sequences):
+    for row, length, sequence in zip(together, lengths.tolist(), sequences, strict=True):
         alone, alone_lengths = model(sequence[None], torch.tensor([len(sequence)]))
         assert alone.shape[1] == alone_lengths.item() == length
         torch.testing.assert_close(row[:length], alone[0], atol=1e-5, rtol=1e-5)
@@ -61,7 +61,9 @@ def test_every_parameter_gets_a_gradient() -> None:
     model = AcousticModel(config, num_tokens=7)
     log_probs, _ = model(torch.randn(2, 20, 5), torch.tensor([20, 11]))
     log_probs[..., 3].sum().backward()
-    missing = [name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    missing = [
+        name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()
+    ]
     # the bias of the keys shifts all scores of a query alike, which softmax cannot see; it is part of qkv.bias
     assert missing == []
 

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from speechkit.train.schedule import ScheduleConfig, learning_rate
@@ -8,9 +10,9 @@ def test_three_stages(decay: str) -> None:
     config = ScheduleConfig(peak=2.0, warmup=0.1, hold=0.4, decay=decay, final_scale=0.05)  # type: ignore[arg-type]
     rates = [learning_rate(config, update, 1000) for update in range(1001)]
     assert rates[0] == pytest.approx(2 / 101)
-    assert all(a < b for a, b in zip(rates[:100], rates[1:101]))
+    assert all(a < b for a, b in itertools.pairwise(rates[:101]))
     assert set(rates[100:500]) == {2.0}
-    assert all(a > b for a, b in zip(rates[500:], rates[501:]))
+    assert all(a > b for a, b in itertools.pairwise(rates[500:]))
     assert rates[1000] == pytest.approx(0.1)
 
 

@@ -21,7 +21,7 @@ from speechkit.train.trainer import TrainConfig, Trainer, Validation
 Sample = tuple[Tensor, Tensor]
 
 
-class Stop(Exception):
+class KilledError(Exception):
     """Stands for a killed process."""
 
 
@@ -30,7 +30,9 @@ class Data:
 
     def __init__(self, sizes: tuple[int, ...] = (5, 3, 4, 2, 6, 1, 5), stop_at: int | None = None) -> None:
         generator = torch.Generator().manual_seed(5)
-        self.samples = [(torch.randn(size, 3, generator=generator), torch.randn(size, 2, generator=generator)) for size in sizes]
+        self.samples = [
+            (torch.randn(size, 3, generator=generator), torch.randn(size, 2, generator=generator)) for size in sizes
+        ]
         self.seen: list[tuple[int, int]] = []
         self.stop_at = stop_at
 
@@ -38,7 +40,7 @@ class Data:
         order = torch.randperm(len(self.samples), generator=torch.Generator().manual_seed(epoch)).tolist()
         for index in order[skip:]:
             if self.stop_at is not None and len(self.seen) == self.stop_at:
-                raise Stop
+                raise KilledError
             self.seen.append((epoch, index))
             yield self.samples[index]
 
@@ -84,7 +86,7 @@ def test_a_killed_training_that_is_run_again_ends_as_an_uninterrupted_one(tmp_pa
     whole_data = Data()
     whole = train(tmp_path / "whole", whole_data)
     for stop_at in (9, 4):  # killed twice: once 9 batches in, once 4 batches after the resume
-        with pytest.raises(Stop):
+        with pytest.raises(KilledError):
             train(tmp_path / "killed", Data(stop_at=stop_at))
     rest = Data()
     resumed = train(tmp_path / "killed", rest)
