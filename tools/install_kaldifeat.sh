@@ -12,11 +12,18 @@ readonly version=1.24
 tools_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv=${SPEECHKIT_VENV:-$tools_dir/venv}
 python=$venv/bin/python
+log=$venv/kaldifeat.log
 work_dir=
 
 fail() {
   echo "install_kaldifeat.sh: $*" >&2
   exit 1
+}
+
+# The compiler's complaints, or else the end of the log.
+show_log() {
+  grep -E -A 3 'error:|Error [0-9]|CMake Error' "$log" | head -n 30 >&2 || tail -n 20 "$log" >&2
+  fail "$1; all that was said is in $log"
 }
 
 # kaldifeat as a user would call it: import, and one frame of features through the C++ code.
@@ -49,8 +56,8 @@ build_wheel() {
   build_python=$build_venv/bin/python
   cp -r "$tools_dir/kaldifeat/pybind11" "$tools_dir/kaldifeat/torch" "$work_dir/"
   # The build tools live in a folder of their own, so that the environment keeps exactly what setup.sh put there.
-  "$python" -m pip install --quiet --target "$work_dir/build_tools" 'cmake<4' pybind11 'setuptools<82' wheel >"$work_dir/log" 2>&1 ||
-    { tail -n 20 "$work_dir/log" >&2; fail "the build tools could not be installed; pip's last lines are above"; }
+  "$python" -m pip install --quiet --target "$work_dir/build_tools" 'cmake<4' pybind11 'setuptools<82' wheel >"$log" 2>&1 ||
+    show_log "the build tools could not be installed"
   local cmake_args=(
     "-DPYTHON_EXECUTABLE=$build_python"
     "-DTorch_DIR=$work_dir/torch"
@@ -64,8 +71,7 @@ build_wheel() {
   PYTHONPATH=$work_dir/build_tools PATH=$work_dir/build_tools/bin:$PATH \
     KALDIFEAT_CMAKE_ARGS="${cmake_args[*]}" KALDIFEAT_MAKE_ARGS="-j$(nproc)" \
     "$build_python" -m pip wheel --no-cache-dir --no-deps --no-build-isolation --no-binary kaldifeat \
-    --wheel-dir "$work_dir/wheel" --verbose "kaldifeat==$version" >"$work_dir/log" 2>&1 ||
-    { tail -n 30 "$work_dir/log" >&2; fail "the build failed; its last lines are above"; }
+    --wheel-dir "$work_dir/wheel" --verbose "kaldifeat==$version" >"$log" 2>&1 || show_log "the build failed"
   mkdir -p "$wheel_dir"
   mv "$work_dir"/wheel/kaldifeat-*.whl "$wheel_dir/"
 }

@@ -10,6 +10,7 @@
 #                        --keep: expensive, so after a change it stops the recipe and says so
 #   always [--needs PATH]... -- COMMAND...           runs whenever its stage does
 #   system_stages                                    stages 4 to 6 of --system, from utils/systems/
+#   decoding_stages                                  stages 7 and 8, from utils/decoding.sh
 #   finish                                           the last line: says how it went
 #
 # All of it happens in the recipe's folder. COMMAND writes its log to $SPEECHKIT_LOG.
@@ -186,6 +187,14 @@ begin() {
     elif [[ $mode == run ]]; then
         # shellcheck source=/dev/null
         . ./path.sh
+        check_config
+    fi
+}
+
+# A wrong key or value shows at once, not when training starts.
+check_config() {
+    if given config || ((${#overrides[@]} > 0)); then
+        speechkit config --config "$config" "${overrides[@]}" >/dev/null || exit $?
     fi
 }
 
@@ -205,6 +214,11 @@ in_range() {
 system_stages() {
     # shellcheck source=/dev/null
     . "$SPEECHKIT_ROOT/utils/systems/$system.sh"
+}
+
+decoding_stages() {
+    # shellcheck source=utils/decoding.sh
+    . "$SPEECHKIT_ROOT/utils/decoding.sh"
 }
 
 step() {

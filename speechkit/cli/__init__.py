@@ -21,6 +21,7 @@ COMMANDS = {
     "features": "extract log-mel features and normalisation statistics",
     "lang": "make token table, lexicon and language-model text",
     "ngram": "estimate an n-gram language model",
+    "config": "check a configuration and print all of it",
     "train": "train a model",
     "decode": "recognise a set, with or without a language model",
     "score": "count errors against the reference",

@@ -61,9 +61,10 @@ class Hypothesis:
 class BeamSearch:
     """Searches one utterance at a time.
 
+    Spelled words have to end in the boundary `|`: a CTC trie search cannot stay on the last token of a word.
+
     Raises:
-        SpeechkitError: flashlight-text or the LM is missing, or words are spelled without a word boundary (a CTC trie
-            search cannot stay on a word's last token, so words must end in `|`).
+        SpeechkitError: flashlight-text or the LM is missing.
     """
 
     def __init__(self, lang: Lang, lm: Path, beam: BeamConfig) -> None:
@@ -71,10 +72,6 @@ class BeamSearch:
         self.lang, self.beam = lang, beam
         self.decoder = _flashlight("decoder")
         self.spelled = any(spelling != (word,) for word, spelling in lang.lexicon.entries)
-        if self.spelled and lang.unit != "char":
-            raise SpeechkitError(
-                "beam search needs words spelled in characters that end in '|'; decode with --method greedy"
-            )
         self.vocabulary = _flashlight("dictionary").Dictionary()
         for name in dict.fromkeys(word for word, _ in lang.lexicon.entries) if self.spelled else lang.tokens:
             self.vocabulary.add_entry(name)

@@ -64,8 +64,8 @@ class Lang:
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, the content of `field`.
 
-        Characters: `|` follows every word, the last one too, as lexicon decoding needs it. Words spelled in phones
-        take the first spelling of the lexicon.
+        `|` follows every word that is spelled in characters or phones, the last one too, as lexicon decoding needs it.
+        Words spelled in phones take the first spelling of the lexicon.
 
         Raises:
             SpeechkitError: a character or word has no token; the message names text, symbol and remedy.
@@ -160,7 +160,8 @@ def make_lang(unit: str, texts: Iterable[str], phone_set: int = 48, lexicon: Lex
     if lexicon is not None and unit != "phone":
         raise UsageError(f"a lexicon of phones goes with unit phone, not {unit}")
     if unit == "phone" and lexicon is not None:
-        return Lang(unit, TokenTable(lexicon.tokens), lexicon)
+        spelled = Lexicon((word, (*spelling, WORD_BOUNDARY)) for word, spelling in lexicon.entries)
+        return Lang(unit, TokenTable([WORD_BOUNDARY, *lexicon.tokens]), spelled)
     if unit == "phone":
         if phone_set not in PHONE_SETS:
             raise UsageError(f"there is no TIMIT set of {phone_set} phones; take 61, 48 or 39")

@@ -67,7 +67,7 @@ def test_words_spelled_in_phones(cuts):
     lexicon.write_text("one w ah n\ntwo t uw\nnine n ay n\none hh w ah n\n")
     _, lang = made(cuts, "--unit", "phone", "--lexicon", str(lexicon))
     assert (lang.field, lang.scored_phones) == ("text", None)
-    assert lang.tokens.symbols(lang.encode("two one")) == ["t", "uw", "w", "ah", "n"]
+    assert lang.tokens.symbols(lang.encode("two one")) == ["t", "uw", "|", "w", "ah", "n", "|"]
     assert lang.words(lang.encode("nine one two")) == ["nine", "one", "two"]
 
 

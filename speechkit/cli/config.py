@@ -1,0 +1,18 @@
+"""Print the configuration that a file and --set values come to, or what is wrong with it."""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `speechkit config`."""
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of the system")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Check and print."""
+    from speechkit.config.load import dump_yaml, load_config
+    from speechkit.tasks.ctc import CtcConfig
+
+    print(dump_yaml(load_config(CtcConfig, args.config, args.set)), end="")
