@@ -5,7 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from speechkit.nn.lengths import valid_mask
+
 CURVE_COSINES = 6
+QUIETEST_NOISE = -2.5  # units of normalised features, as the next
+NOISE_FLUCTUATION = 0.25
+NATS_PER_UNIT = 4.0  # standard deviation of log energies over a recording of speech, about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,8 +19,9 @@ class AugmentConfig:
 
     Each utterance gets `frequency_masks` masks of up to `frequency_width` bins and one time mask of up to `time_width`
     frames per `frames_per_time_mask` frames; all masks together hide at most `max_time_share` of its frames.
-    `warp` is the largest relative shift of the frequency axis (0 switches it off), `equalise` the standard deviation of
-    a random smooth curve over frequency, in units of the normalised features, that is added to all frames.
+    `warp` is the largest relative shift of the frequency axis (0 switches it off). In units of the normalised features,
+    `equalise` is the standard deviation of a random smooth curve over frequency that is added to all frames, and
+    `noise` the loudest level of stationary noise under each utterance (-2.5 is the quietest).
     """
 
     frequency_masks: int = 2
@@ -25,6 +31,7 @@ class AugmentConfig:
     max_time_share: float = 0.25
     warp: float = 0.0
     equalise: float = 0.0
+    noise: float | None = None
 
 
 def augment(features: Tensor, lengths: Tensor, config: AugmentConfig) -> Tensor:
@@ -33,6 +40,8 @@ def augment(features: Tensor, lengths: Tensor, config: AugmentConfig) -> Tensor:
         features = warp_frequency(features, config.warp)
     if config.equalise:
         features = features + config.equalise * _random_curves(features)
+    if config.noise is not None:
+        features = _standardise(_add_noise(features, config.noise), lengths)
     hidden = _frequency_mask(features, config)[:, None, :] | _time_mask(features, lengths, config)[:, :, None]
     return features.masked_fill(hidden, 0.0)
 
@@ -64,6 +73,22 @@ def _random_curves(features: Tensor) -> Tensor:
     amplitudes = torch.randn(batch, CURVE_COSINES, device=features.device) * (2 / CURVE_COSINES) ** 0.5
     curves: Tensor = amplitudes @ cosines
     return curves.unsqueeze(1)
+
+
+def _add_noise(features: Tensor, level: float) -> Tensor:
+    """Add the energy of stationary noise with a smooth random spectrum, its level uniform below `level`."""
+    lowest = QUIETEST_NOISE + (level - QUIETEST_NOISE) * torch.rand(len(features), 1, 1, device=features.device)
+    noise = lowest + 0.3 * _random_curves(features) + NOISE_FLUCTUATION * torch.randn_like(features)
+    return torch.logaddexp(features * NATS_PER_UNIT, noise * NATS_PER_UNIT) / NATS_PER_UNIT
+
+
+def _standardise(features: Tensor, lengths: Tensor) -> Tensor:
+    """Zero mean and unit variance of each bin over the valid frames of each utterance."""
+    valid = valid_mask(lengths, features.shape[1]).unsqueeze(-1).to(features.dtype)
+    count = lengths[:, None, None].to(features.dtype)
+    centred = features - (features * valid).sum(dim=1, keepdim=True) / count
+    variance = (centred.square() * valid).sum(dim=1, keepdim=True) / count
+    return centred * torch.rsqrt(variance + 1e-5)
 
 
 def _frequency_mask(features: Tensor, config: AugmentConfig) -> Tensor:

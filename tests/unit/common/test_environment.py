@@ -1,6 +1,7 @@
 """The environment report and the commands that `speechkit doctor` prints."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -70,7 +71,7 @@ def test_missing_package_names_loss_and_command() -> None:
     state = check_package(Package("no-such-package", "no_such_module", False, "nothing at all"))
     assert state.version is None
     assert (state.problem, state.loss) == ("not installed", "nothing at all")
-    assert state.command == f"{sys.executable} -m pip install no-such-package"
+    assert state.command == f"{shlex.quote(sys.executable)} -m pip install no-such-package"
 
 
 def test_package_that_does_not_import_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +186,7 @@ def test_doctor_fails_on_a_missing_requirement_and_names_the_command() -> None:
     done = run_python({"safetensors", "k2"}, "from speechkit.cli import main; sys.exit(main(['doctor']))")
     assert done.returncode == 1
     assert "safetensors (required): not installed" in done.stdout
-    assert f"{sys.executable} -m pip install safetensors" in done.stdout
+    assert f"{shlex.quote(sys.executable)} -m pip install safetensors" in done.stdout
     assert "required and missing: safetensors;" in done.stderr
     assert "Traceback" not in done.stderr
 

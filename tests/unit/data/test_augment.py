@@ -51,3 +51,36 @@ def test_the_generator_decides_everything() -> None:
     first = augment(features, lengths, config)
     torch.manual_seed(4)
     assert torch.equal(first, augment(features, lengths, config))
+
+
+def test_noise_fills_the_quiet_frames_and_leaves_the_loud_ones() -> None:
+    torch.manual_seed(0)
+    features = torch.cat([torch.full((1, 100, 20), -1.5), torch.full((1, 100, 20), 2.5)], dim=1)
+    features[:, ::7] += 0.1
+    config = AugmentConfig(noise=0.0, frequency_masks=0, time_width=0)
+    lengths = torch.tensor([200])
+    contrast = []
+    for _ in range(100):
+        noisy = augment(features, lengths, config)[0]
+        torch.testing.assert_close(noisy.mean(0), torch.zeros(20), atol=1e-4, rtol=0)
+        torch.testing.assert_close(noisy.std(0, correction=0), torch.ones(20), atol=1e-2, rtol=0)
+        loud, quiet = noisy[100:].std(0), noisy[:100].std(0)
+        contrast.append(float((quiet / loud).mean()))
+    assert np.mean(np.array(contrast) > 1.5) > 0.5  # fluctuates where the noise is heard, seldom where speech is louder
+
+
+def test_padding_has_no_part_in_the_normalisation_after_noise() -> None:
+    features = torch.randn(2, 60, 20)
+    config = AugmentConfig(noise=-1.0, frequency_masks=0, time_width=0)
+    noisy = augment(features, torch.tensor([60, 25]), config)
+    torch.testing.assert_close(noisy[1, :25].mean(0), torch.zeros(20), atol=1e-4, rtol=0)
+
+
+def test_equalisation_is_one_smooth_curve_for_all_frames() -> None:
+    torch.manual_seed(0)
+    config = AugmentConfig(equalise=0.5, frequency_masks=0, time_width=0)
+    features = torch.randn(500, 4, 80)
+    curves = augment(features, torch.full((500,), 4), config) - features
+    torch.testing.assert_close(curves, curves[:, :1].expand_as(curves), atol=1e-5, rtol=0)
+    assert curves[:, 0].diff(dim=1).abs().max() < 0.5
+    assert abs(float(curves[:, 0].std()) - 0.5) < 0.1
