@@ -1,5 +1,6 @@
 """Padded batches of features and targets from Lhotse cuts."""
 
+import functools
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -126,19 +127,18 @@ class TrainingBatches:
             seed=derive(self.seed, "order of batches") % 2**31,  # lhotse adds the epoch to it
             rank=self.rank,
             world_size=self.size,
-            duration_bins=self._bins(),
+            duration_bins=self._bins,
         )
         sampler.set_epoch(epoch)
         return sampler
 
-    def _bins(self) -> list[float] | None:
+    @functools.cached_property
+    def _bins(self) -> list[float]:
         """Quantiles of the first 10,000 durations, so that every epoch and every resume has the same buckets."""
-        if not hasattr(self, "_edges"):
-            durations = sorted(cut.duration for cut in itertools.islice(self.cuts, 10_000))
-            count = min(self.config.buckets, max(1, len(durations) // 10))
-            edges = {durations[len(durations) * index // count] for index in range(1, count)}
-            self._edges = sorted(edges)
-        return self._edges
+        durations = sorted(cut.duration for cut in itertools.islice(self.cuts, 10_000))
+        count = min(self.config.buckets, max(1, len(durations) // 10))
+        edges = {durations[len(durations) * index // count] for index in range(1, count)}
+        return sorted(edges) or [max(durations, default=0.0) + 1]
 
 
 class _Tail:

@@ -1,0 +1,186 @@
+"""Training, decoding and scoring by the commands, on ten utterances that a small model learns by heart."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lhotse import CutSet, Features, LilcomChunkyWriter, MonoCut, SupervisionSegment
+from safetensors.torch import load_file
+
+from speechkit.cli import main
+from speechkit.features.cmvn import Cmvn, CmvnStats
+
+WORDS = ("one", "two", "six")
+CONFIG = """
+model:
+  in_dim: 8
+  strides: [2]
+  dilations: [1]
+  dropout: 0.0
+  transformer: {dim: 32, layers: 1, heads: 2, feed_forward: 64, position_kernel: 7, position_groups: 4,
+                norm_first: true, dropout: 0.0, attention_dropout: 0.0}
+batches: {max_duration: 5, workers: 0, buckets: 2, normalisation: global}
+augment: {frequency_masks: 0, time_width: 0}
+train: {max_updates: 90, validate_every: 30, log_every: 30, average_best: 2, schedule: {peak: 5.0e-3}}
+"""
+
+
+def make_data(folder: Path) -> None:
+    """Three splits of the same ten utterances: each word has a spectrum of its own, silence between words."""
+    generator = np.random.default_rng(0)
+    patterns = {word: generator.normal(0, 3, size=(1, 8)) for word in WORDS}
+    folder.mkdir()
+    cuts = []
+    with LilcomChunkyWriter(folder / "features") as writer:
+        for index in range(10):
+            words = generator.choice(WORDS, size=3).tolist()
+            rows = [np.zeros((4, 8))]
+            for word in words:
+                rows += [np.repeat(patterns[word], 12, axis=0), np.zeros((6, 8))]
+            array = (np.concatenate(rows) + generator.normal(0, 0.1, size=(58, 8))).astype(np.float32)
+            name = f"utt{index}"
+            features = Features(
+                type="fbank", num_frames=len(array), num_features=8, frame_shift=0.01, sampling_rate=16000, start=0,
+                duration=len(array) / 100, storage_type=writer.name, storage_path=str(writer.storage_path),
+                storage_key=writer.write(name, array), recording_id=name, channels=0,
+            )  # fmt: skip
+            length = len(array) / 100
+            supervision = SupervisionSegment(name, name, 0, length, text=" ".join(words), speaker="anna")
+            cuts.append(MonoCut(name, 0, length, 0, features=features, supervisions=[supervision]))
+    for split in ("train", "dev", "test"):
+        CutSet.from_cuts(cuts).to_file(folder / f"cuts_{split}.jsonl.gz")
+    cmvn = Cmvn()
+    for cut in cuts:
+        stats = CmvnStats.of(torch.from_numpy(cut.load_features()))
+        cmvn.overall = stats if cmvn.overall is None else cmvn.overall + stats
+        cmvn.add("anna", stats)
+    cmvn.save(folder / "cmvn.safetensors")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data, language, LM and a trained model in exp, its path with a space and a letter outside ASCII."""
+    folder = tmp_path_factory.mktemp("récipe x")
+    make_data(folder / "data")
+    (folder / "fbank.yaml").write_text(CONFIG)
+    assert run(folder, "lang", "--cuts", "data/cuts_train.jsonl.gz", "--unit", "char", "--out", "lang") == 0
+    assert (
+        run(folder, "ngram", "--text", "lang/lm_text.txt", "--order", "2", "--estimator", "own", "--out", "lm.arpa")
+        == 0
+    )
+    assert run(folder, *train_command("exp")) == 0
+    return folder
+
+
+def train_command(out: str, *more: str) -> list[str]:
+    return ["train", "--config", "fbank.yaml", "--data", "data", "--lang", "lang", "--out", out, *more]
+
+
+def run(folder: Path, *arguments: str) -> int:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        return main(list(arguments))
+    finally:
+        os.chdir(before)
+
+
+def rate(folder: Path, out: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert run(folder, "score", "--dir", out, "--lang", "lang") == 0
+    return capsys.readouterr().out.splitlines()[-1]
+
+
+def test_ten_utterances_are_learnt_by_heart_and_decoded_greedily(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decode = ["decode", "--checkpoint", "exp/final", "--cuts", "data/cuts_test.jsonl.gz", "--out", "exp/greedy"]
+    assert run(recipe, *decode) == 0
+    assert rate(recipe, "exp/greedy", capsys) == "%WER 0.00 [ 0 / 30, 0 ins, 0 del, 0 sub ] exp/greedy"
+    details = json.loads((recipe / "exp/greedy/decode.json").read_text())
+    assert details["method"] == "greedy"
+    assert details["audio_seconds"] == pytest.approx(10 * 0.58)
+
+
+def test_weights_are_tuned_on_one_set_and_used_on_another(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    decode = ["decode", "--checkpoint", "exp/final", "--method", "beam", "--lm", "lm.arpa"]
+    assert run(recipe, *decode, "--cuts", "data/cuts_dev.jsonl.gz", "--sweep", "--out", "exp/dev") == 0
+    weights = json.loads((recipe / "exp/dev/weights.json").read_text())
+    assert min(point["error_rate"] for point in weights["points"]) == 0
+    test = ["--cuts", "data/cuts_test.jsonl.gz", "--weights", "exp/dev/weights.json", "--out", "exp/test", "--nj", "2"]
+    assert run(recipe, *decode, *test) == 0
+    assert rate(recipe, "exp/test", capsys) == "%WER 0.00 [ 0 / 30, 0 ins, 0 del, 0 sub ] exp/test"
+    assert json.loads((recipe / "exp/test/decode.json").read_text())["weights"] == weights["best"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_a_killed_training_too(recipe: Path) -> None:
+    assert run(recipe, *train_command("again")) == 0
+    command = [sys.executable, "-m", "speechkit", *train_command("killed", "--set", "train.save_every=7")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    process = subprocess.Popen(command, cwd=recipe, env=environment, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "update 42" in line:
+            process.kill()
+            break
+    process.wait()
+    assert not (recipe / "killed/final").exists()
+    assert run(recipe, *train_command("killed", "--set", "train.save_every=7")) == 0
+    first, second, third = (load_file(recipe / name / "final/model.safetensors") for name in ("exp", "again", "killed"))
+    for name, weight in first.items():
+        assert weight.equal(second[name]), name
+        assert weight.equal(third[name]), name
+
+
+def test_the_experiment_keeps_what_made_it(recipe: Path) -> None:
+    record = json.loads((recipe / "exp/run.json").read_text())
+    assert record["seed"] == 0
+    assert record["num_params"] == sum(
+        weight.numel() for weight in load_file(recipe / "exp/final/model.safetensors").values()
+    )
+    assert record["train_hours"] == pytest.approx(5.8 / 3600)
+    assert "peak: 0.005" in (recipe / "exp/config.yaml").read_text()
+    lines = [json.loads(line) for line in (recipe / "exp/log.jsonl").read_text().splitlines()]
+    dev = [line for line in lines if line["kind"] == "dev"]
+    assert [line["update"] for line in dev] == [30, 60, 90]
+    assert {"loss", "error_rate", "blank_ratio"} <= dev[-1].keys()
+    samples = [line["samples"] for line in lines if line["kind"] == "samples"]
+    assert all(len(each) == 3 for each in samples)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["decode", "--checkpoint", "nowhere", "--cuts", "data/cuts_dev.jsonl.gz", "--out", "x"],
+            "nowhere is not a trained",
+        ),
+        (
+            ["decode", "--checkpoint", "exp/final", "--cuts", "data/cuts_x.jsonl.gz", "--out", "x"],
+            "data/cuts_x.jsonl.gz",
+        ),
+        (train_command("x", "--set", "modle.dim=3"), "did you mean 'model'"),
+        (["train", "--config", "no.yaml", "--data", "data", "--lang", "lang", "--out", "x"], "no.yaml does not exist"),
+        (
+            ["train", "--config", "fbank.yaml", "--data", "nodata", "--lang", "lang", "--out", "x"],
+            "nodata/cmvn.safetensors",
+        ),
+    ],
+)
+def test_what_is_missing_or_wrong_is_one_line_and_nothing_is_written(
+    recipe: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert run(recipe, *arguments) in (1, 2)
+    message = capsys.readouterr().err.strip()
+    assert words in message
+    assert "\n" not in message
+    assert not (recipe / "x").exists()
+
+
+def test_beam_search_without_a_language_model_is_a_usage_error(recipe: Path) -> None:
+    options = ["--checkpoint", "exp/final", "--cuts", "data/cuts_dev.jsonl.gz", "--out", "x", "--method", "beam"]
+    assert run(recipe, "decode", *options) == 2
