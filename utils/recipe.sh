@@ -193,7 +193,7 @@ begin() {
 
 # A wrong key or value shows at once, not when training starts.
 check_config() {
-    if given config || ((${#overrides[@]} > 0)); then
+    if [[ -f $config ]] && { given config || ((${#overrides[@]} > 0)); }; then
         speechkit config --config "$config" "${overrides[@]}" >/dev/null || exit $?
     fi
 }
