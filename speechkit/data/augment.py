@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from speechkit.nn.lengths import valid_mask
-
 CURVE_COSINES = 6
 QUIETEST_NOISE = -2.5  # units of normalised features, as the next
 NOISE_FLUCTUATION = 0.25
+NOISE_COLOUR = 0.3
 NATS_PER_UNIT = 4.0  # standard deviation of log energies over a recording of speech, about
 
 
@@ -41,7 +40,7 @@ def augment(features: Tensor, lengths: Tensor, config: AugmentConfig) -> Tensor:
     if config.equalise:
         features = features + config.equalise * _random_curves(features)
     if config.noise is not None:
-        features = _standardise(_add_noise(features, config.noise), lengths)
+        features = _add_noise(features, config.noise)
     hidden = _frequency_mask(features, config)[:, None, :] | _time_mask(features, lengths, config)[:, :, None]
     return features.masked_fill(hidden, 0.0)
 
@@ -75,20 +74,22 @@ def _random_curves(features: Tensor) -> Tensor:
     return curves.unsqueeze(1)
 
 
-def _add_noise(features: Tensor, level: float) -> Tensor:
-    """Add the energy of stationary noise with a smooth random spectrum, its level uniform below `level`."""
-    lowest = QUIETEST_NOISE + (level - QUIETEST_NOISE) * torch.rand(len(features), 1, 1, device=features.device)
-    noise = lowest + 0.3 * _random_curves(features) + NOISE_FLUCTUATION * torch.randn_like(features)
-    return torch.logaddexp(features * NATS_PER_UNIT, noise * NATS_PER_UNIT) / NATS_PER_UNIT
+def _add_noise(features: Tensor, loudest: float) -> Tensor:
+    """Add the energy of stationary noise with a smooth random spectrum, its level uniform below `loudest`.
+
+    A recording of such a speaker would be normalised with the noise in it. The features of a speaker being about
+    standard normal in each bin, the result is shifted and scaled by what noise of that level does to a normal variable.
+    """
+    level = QUIETEST_NOISE + (loudest - QUIETEST_NOISE) * torch.rand(len(features), 1, 1, device=features.device)
+    spectrum = level + NOISE_COLOUR * _random_curves(features)
+    normal = torch.linspace(0.01, 0.99, 50, device=features.device).mul(2).sub(1).erfinv().mul(2**0.5)[None, :, None]
+    expected = _sum_of_energies(normal, spectrum)
+    noisy = _sum_of_energies(features, spectrum + NOISE_FLUCTUATION * torch.randn_like(features))
+    return (noisy - expected.mean(dim=1, keepdim=True)) / expected.std(dim=1, keepdim=True)
 
 
-def _standardise(features: Tensor, lengths: Tensor) -> Tensor:
-    """Zero mean and unit variance of each bin over the valid frames of each utterance."""
-    valid = valid_mask(lengths, features.shape[1]).unsqueeze(-1).to(features.dtype)
-    count = lengths[:, None, None].to(features.dtype)
-    centred = features - (features * valid).sum(dim=1, keepdim=True) / count
-    variance = (centred.square() * valid).sum(dim=1, keepdim=True) / count
-    return centred * torch.rsqrt(variance + 1e-5)
+def _sum_of_energies(a: Tensor, b: Tensor) -> Tensor:
+    return torch.logaddexp(a * NATS_PER_UNIT, b * NATS_PER_UNIT) / NATS_PER_UNIT
 
 
 def _frequency_mask(features: Tensor, config: AugmentConfig) -> Tensor:

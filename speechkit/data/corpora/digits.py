@@ -36,7 +36,8 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 RATE = 16000
 FEWEST_DIGITS, MOST_DIGITS = 3, 7
 PAUSE_SECONDS = (0.05, 0.3)
-NOISE_LEVELS = (1e-4, 1e-3)  # standard deviation of the noise in pauses, full scale being 1
+NOISE_LEVELS = (1e-3, 2e-2)  # standard deviation of the noise in pauses, the speech of the utterance being 1
+SPEED_STEPS = (17, 23)  # twentieths of the recorded speed: 0.85 to 1.15
 FIRST_DEV_INDEX, FIRST_TRAIN_INDEX = 5, 10  # the official split: indices 0-4 are the test set
 FILES_PER_BATCH = 64
 
@@ -60,6 +61,7 @@ class _Utterance:
     path: Path
     parts: tuple[_Spoken, ...]
     seed: str
+    natural: bool  # recordings at their own speed, not each at a random one
 
 
 def prepare(
@@ -74,7 +76,8 @@ def prepare(
         nj: processes.
         test_speakers: speakers whose recordings are all test; the others' indices 0-4 are then dev. Where left
             out, indices 0-4 of all speakers are test and 5-9 dev, the official split.
-        train_passes: how often the training recordings are used; dev and test recordings are used once.
+        train_passes: how often the training recordings are used, from the second time on at random speeds; dev and test
+            recordings are used once, as they are.
 
     Returns:
         For each split its utterances, and the recordings that cannot be used, each with its reason.
@@ -152,7 +155,10 @@ def _check_batch(paths: Sequence[Path]) -> list[tuple[Path, str]]:
 
 
 def _plan(split: str, usable: Sequence[_Spoken], folder: Path, seed: int, passes: int) -> list[_Utterance]:
-    """Deal each speaker's recordings out to utterances, every one once in each pass."""
+    """Deal each speaker's recordings out to utterances, every one once in each pass.
+
+    All passes but the first take each recording at a random speed, which moves its pitch and formants too.
+    """
     speakers: dict[str, list[_Spoken]] = defaultdict(list)
     for item in usable:
         speakers[item.speaker].append(item)
@@ -164,8 +170,9 @@ def _plan(split: str, usable: Sequence[_Spoken], folder: Path, seed: int, passes
             order = draw.sample(items, len(items))
             for length in _lengths(len(order), draw):
                 name = f"{speaker}-{split}-{number:04d}"
+                path = folder / split / speaker / f"{name}.flac"
                 parts, order = tuple(order[:length]), order[length:]
-                plan.append(_Utterance(name, split, folder / split / speaker / f"{name}.flac", parts, f"{seed} {name}"))
+                plan.append(_Utterance(name, split, path, parts, f"{seed} {name}", pass_number == 0))
                 number += 1
     return plan
 
@@ -217,12 +224,15 @@ def _synthesise(job: tuple[_Utterance, Path]) -> list[AlignmentItem]:
 
     utterance, path = job
     draw = random.Random(utterance.seed)
-    level = math.exp(draw.uniform(*map(math.log, NOISE_LEVELS)))
     noise = np.random.default_rng(draw.getrandbits(64))
+    spoken = [
+        _resampled(part.path, 20 if utterance.natural else draw.randint(*SPEED_STEPS)) for part in utterance.parts
+    ]
+    loudness = float(np.sqrt(np.mean(np.concatenate(spoken) ** 2)))
+    level = loudness * math.exp(draw.uniform(*map(math.log, NOISE_LEVELS)))
     pieces, words, length = [_pause(draw, noise, level)], [], 0
-    for part in utterance.parts:
+    for part, samples in zip(utterance.parts, spoken, strict=True):
         length += len(pieces[-1])
-        samples = _resampled(part.path)
         words.append(AlignmentItem(WORDS[part.digit], length / RATE, len(samples) / RATE))
         length += len(samples)
         pieces += [samples, _pause(draw, noise, level)]
@@ -238,10 +248,11 @@ def _pause(draw: random.Random, noise: np.random.Generator, level: float) -> NDA
     return pause
 
 
-def _resampled(path: Path) -> NDArray[np.float32]:
+def _resampled(path: Path, twentieths: int) -> NDArray[np.float32]:
+    """The recording at `RATE`, played at `twentieths` / 20 of its speed."""
     from scipy.signal import resample_poly
 
     samples, rate = read_audio(path)
-    divisor = math.gcd(RATE, rate)
-    resampled: NDArray[np.float32] = resample_poly(samples, RATE // divisor, rate // divisor)
+    divisor = math.gcd(20 * RATE, twentieths * rate)
+    resampled: NDArray[np.float32] = resample_poly(samples, 20 * RATE // divisor, twentieths * rate // divisor)
     return resampled

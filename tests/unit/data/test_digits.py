@@ -42,9 +42,21 @@ def test_the_official_split_uses_every_recording_once_in_a_pass(tmp_path: Path) 
     splits = prepare(fake_digits(tmp_path / "in"), tmp_path / "out", train_passes=2)
     assert lengths_of(splits["test"]) == all_lengths("abc", 0, 5)
     assert lengths_of(splits["dev"]) == all_lengths("abc", 5, 10)
-    assert lengths_of(splits["train"]) == Counter(dict.fromkeys(all_lengths("abc", 10, 12), 2))
+    assert words_of(splits["train"]) == Counter(dict.fromkeys(WORDS, 12))
     assert words_of(splits["test"]) == Counter(dict.fromkeys(WORDS, 15))
     assert {len(item.text.split()) for content in splits.values() for item in content.supervisions} <= {3, 4, 5, 6, 7}
+
+
+def test_passes_after_the_first_change_the_speed_of_each_recording(tmp_path: Path) -> None:
+    train = prepare(fake_digits(tmp_path / "in"), tmp_path / "out", train_passes=2)["train"]
+    natural = all_lengths("abc", 10, 12)
+    heard = lengths_of(train)
+    assert natural <= heard
+    changed = sorted((heard - natural).elements())
+    bounds = [(length * 20 / 23 - 1, length * 20 / 17 + 1) for length in sorted(natural)]
+    assert len(changed) == len(bounds)
+    assert all(low <= length <= high for length, (low, high) in zip(changed, bounds, strict=True))
+    assert sum(length in natural for length in changed) < len(changed) / 2
 
 
 def test_held_out_speakers_are_heard_nowhere_else(tmp_path: Path) -> None:
