@@ -12,9 +12,14 @@ from speechkit.nn.transformer import TransformerConfig, TransformerEncoder
 
 @dataclass(frozen=True, kw_only=True)
 class AcousticModelConfig:
-    """`strides` subsample the feature frames; `dilations` has one residual convolution per entry."""
+    """`strides` subsample the feature frames; `dilations` has one residual convolution per entry.
+
+    With `cepstra` the model sees only that many coefficients of a cosine transform over the `in_dim` log-mel bins, a
+    smooth spectrum without the harmonics of the voice: on few speakers it generalises better.
+    """
 
     in_dim: int = 80
+    cepstra: int | None = None
     strides: tuple[int, ...] = (1, 2)
     dilations: tuple[int, ...] = (1, 1, 2)
     kernel: int = 5
@@ -28,7 +33,10 @@ class AcousticModel(nn.Module):
     def __init__(self, config: AcousticModelConfig, num_tokens: int) -> None:
         super().__init__()
         dim = config.transformer.dim
-        self.subsampling = ConvSubsampling(config.in_dim, dim, config.strides, config.dropout)
+        cosines = None if config.cepstra is None else _cosines(config.in_dim, config.cepstra)
+        self.cosines: Tensor | None
+        self.register_buffer("cosines", cosines, persistent=False)
+        self.subsampling = ConvSubsampling(config.cepstra or config.in_dim, dim, config.strides, config.dropout)
         self.conv_blocks = nn.ModuleList(
             ConvBlock(dim, config.kernel, dilation, config.dropout) for dilation in config.dilations
         )
@@ -41,9 +49,18 @@ class AcousticModel(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-probabilities `(N, T', num_tokens)` and their lengths `(N,)`."""
-        x, lengths = self.subsampling(features, lengths)
+        x = features if self.cosines is None else features @ self.cosines
+        x, lengths = self.subsampling(x, lengths)
         mask = valid_mask(lengths, x.shape[1])
         for block in self.conv_blocks:
             x = block(x, mask)
         x = self.encoder(x, lengths)
         return torch.log_softmax(self.output(x).float(), dim=-1), lengths
+
+
+def _cosines(bins: int, count: int) -> Tensor:
+    """The first `count` vectors of the orthonormal DCT-II over `bins` values, `(bins, count)`."""
+    position = (torch.arange(bins) + 0.5) / bins
+    cosines: Tensor = torch.cos(torch.pi * position[:, None] * torch.arange(count)) * (2 / bins) ** 0.5
+    cosines[:, 0] /= 2**0.5
+    return cosines
