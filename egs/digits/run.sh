@@ -9,10 +9,12 @@
 size=mini
 test_speakers=
 ngram_order=2
+train_passes=6
 max_bad_ratio=0.05
 option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
 option test_speakers string "speakers held out for the test, as theo or theo,lucas (default: the official split)"
 option ngram_order int:1..6 "order of the word language model"
+option train_passes int:1.. "how often the training recordings are joined anew, each time at other speeds"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 fold=${test_speakers:-official}   # each choice of test speakers has its own data and experiments
@@ -36,7 +38,8 @@ if [[ -z $corpus ]]; then
     step "$corpus" -- speechkit miniature --corpus digits --size "$size" --out "$corpus" --nj "$nj"
 fi
 step "$data/manifests" --files "$corpus" -- \
-    speechkit prepare --corpus digits --in "$corpus" --out "$data/manifests" "${split[@]}" --nj "$nj"
+    speechkit prepare --corpus digits --in "$corpus" --out "$data/manifests" "${split[@]}" \
+    --train-passes "$train_passes" --nj "$nj"
 step "$data/valid" --needs "$data/manifests" -- \
     speechkit validate --in "$data/manifests" --out "$data/valid" --max-bad-ratio "$max_bad_ratio" --nj "$nj"
 
@@ -44,9 +47,9 @@ stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
 step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
     speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
 
-stage 2 "language: characters, lexicon, n-gram model"
-step "$lang" --needs "$data/valid" -- \
-    speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char --out "$lang"
+stage 2 "language: phones, lexicon of the ten words, n-gram model"
+step "$lang" --needs "$data/valid" --needs local/lexicon.txt -- \
+    speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit phone --lexicon local/lexicon.txt --out "$lang"
 step "$lang/lm.arpa" --needs "$lang/lm_text.txt" -- \
     speechkit ngram --text "$lang/lm_text.txt" --order "$ngram_order" --out "$lang/lm.arpa"
 

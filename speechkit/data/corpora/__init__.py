@@ -41,7 +41,7 @@ CORPORA = {
         "Free Spoken Digit Dataset: the folder of {digit}_{speaker}_{index}.wav",
         {
             "test-speakers": Option(_names, "speakers held out for the test set, separated by commas"),
-            "train-passes": Option(int, "how often each training recording is used, in ever new orders (default 3)"),
+            "train-passes": Option(int, "how often the training recordings are joined anew (default 6)"),
         },
     ),
 }

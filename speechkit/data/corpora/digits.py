@@ -66,7 +66,7 @@ class _Utterance:
 
 
 def prepare(
-    root: Path, out: Path, seed: int, nj: int, test_speakers: Sequence[str] = (), train_passes: int = 3
+    root: Path, out: Path, seed: int, nj: int, test_speakers: Sequence[str] = (), train_passes: int = 6
 ) -> dict[str, Split]:
     """Write utterances as FLAC under `out/audio/<split>/<speaker>/` and describe them.
 
