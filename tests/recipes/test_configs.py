@@ -1,0 +1,28 @@
+"""Every configuration in egs is read, and its model can be built."""
+
+from pathlib import Path
+
+import pytest
+
+from speechkit.config.load import load_config
+from speechkit.data.extraction import FeaturesConfig
+from speechkit.models.acoustic import AcousticModel
+from speechkit.report.results import read_papers
+from speechkit.tasks.ctc import CtcConfig
+
+EGS = Path(__file__).parents[2] / "egs"
+
+
+@pytest.mark.parametrize("path", sorted(EGS.glob("*/conf/fbank*.yaml")), ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+def test_training(path: Path) -> None:
+    config = load_config(CtcConfig, path)
+    features = load_config(FeaturesConfig, path.with_name("features.yaml"))
+    assert config.model.in_dim == features.fbank.num_bins
+    model = AcousticModel(config.model, num_tokens=50)
+    assert sum(parameter.numel() for parameter in model.parameters()) < 3e6  # the miniatures' configurations fit a laptop
+
+
+@pytest.mark.parametrize("corpus", ["timit", "digits"])
+def test_papers(corpus: str) -> None:
+    papers = read_papers(EGS / corpus / "conf" / "papers.yaml")
+    assert all(0 < paper.figure < 100 for paper in papers)
