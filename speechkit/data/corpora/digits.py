@@ -1,7 +1,7 @@
 """Connected digits from the Free Spoken Digit Dataset (Jackson et al., DOI 10.5281/zenodo.1342401).
 
 The recordings hold one digit each. Utterances of three to seven digits are made by joining recordings
-of one speaker with short pauses of their background noise, at 16 kHz. What is made depends on the recordings and the
+of one speaker with short pauses of faint noise, at 16 kHz. What is made depends on the recordings and the
 seed alone.
 """
 
@@ -36,8 +36,7 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 RATE = 16000
 FEWEST_DIGITS, MOST_DIGITS = 3, 7
 PAUSE_SECONDS = (0.05, 0.3)
-BACKGROUND_SHARE = 0.05  # of the frames of an utterance, the quietest, which tell its background noise
-BACKGROUND_FRAME = 256  # samples
+NOISE_LEVELS = (1e-3, 2e-2)  # standard deviation of the noise in pauses, the speech of the utterance being 1
 SPEED_STEPS = (17, 23)  # twentieths of the recorded speed: 0.85 to 1.15
 FIRST_DEV_INDEX, FIRST_TRAIN_INDEX = 5, 10  # the official split: indices 0-4 are the test set
 FILES_PER_BATCH = 64
@@ -229,37 +228,24 @@ def _synthesise(job: tuple[_Utterance, Path]) -> list[AlignmentItem]:
     spoken = [
         _resampled(part.path, 20 if utterance.natural else draw.randint(*SPEED_STEPS)) for part in utterance.parts
     ]
-    background = _background(np.concatenate(spoken))
-    pieces, words, length = [_pause(draw, noise, background)], [], 0
+    loudness = float(np.sqrt(np.mean(np.concatenate(spoken) ** 2)))
+    level = loudness * math.exp(draw.uniform(*map(math.log, NOISE_LEVELS)))
+    pieces, words, length = [_pause(draw, noise, level)], [], 0
     for part, samples in zip(utterance.parts, spoken, strict=True):
         length += len(pieces[-1])
         words.append(AlignmentItem(WORDS[part.digit], length / RATE, len(samples) / RATE))
         length += len(samples)
-        pieces += [samples, _pause(draw, noise, background)]
+        pieces += [samples, _pause(draw, noise, level)]
     encoded = io.BytesIO()  # libsndfile's own writing does not say that a disk is full
     soundfile.write(encoded, np.concatenate(pieces).clip(-1, 1), RATE, subtype="PCM_16", format="FLAC")
     path.write_bytes(encoded.getvalue())
     return words
 
 
-def _background(speech: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Impulse response that gives white noise the spectrum of the quietest frames of `speech`.
-
-    Pauses of another noise than that of the recordings would make every word begin and end with a step.
-    """
-    frames = np.lib.stride_tricks.sliding_window_view(speech, BACKGROUND_FRAME)[:: BACKGROUND_FRAME // 2]
-    power = np.square(frames, dtype=np.float64).sum(axis=1)
-    quietest = frames[np.argsort(power)[: max(1, round(BACKGROUND_SHARE * len(frames)))]]
-    spectrum = np.sqrt(np.square(np.abs(np.fft.rfft(quietest * np.hanning(BACKGROUND_FRAME)))).mean(axis=0))
-    response = np.roll(np.fft.irfft(spectrum), BACKGROUND_FRAME // 2) * np.hanning(BACKGROUND_FRAME)
-    result: NDArray[np.float64] = response / np.sqrt(np.square(np.hanning(BACKGROUND_FRAME)).sum())
-    return result
-
-
-def _pause(draw: random.Random, noise: np.random.Generator, background: NDArray[np.float64]) -> NDArray[np.float32]:
+def _pause(draw: random.Random, noise: np.random.Generator, level: float) -> NDArray[np.float32]:
     samples = round(draw.uniform(*PAUSE_SECONDS) * RATE)
-    white = noise.standard_normal(samples + len(background) - 1)
-    return np.convolve(white, background, mode="valid").astype(np.float32)
+    pause: NDArray[np.float32] = noise.standard_normal(samples, dtype=np.float32) * np.float32(level)
+    return pause
 
 
 def _resampled(path: Path, twentieths: int) -> NDArray[np.float32]:

@@ -85,31 +85,9 @@ def test_audio_holds_the_recordings_where_the_alignment_says(tmp_path: Path) -> 
             source = soundfile.read(root / f"{digit}_{item.speaker}_{index}.wav")[0]
             assert np.abs(samples[start : start + length] - resample_poly(source, 2, 1)).max() < 2e-4
             inside[start : start + length] = True
-        assert np.abs(samples[~inside]).max() > 0
+        assert 0 < samples[~inside].std() < 0.05 * samples[inside].std()
         spans = [0.0, *(edge for word in item.alignment["word"] for edge in (word.start, word.end)), recording.duration]
         assert all(0.049 < end - start < 0.301 for start, end in zip(spans[::2], spans[1::2], strict=True))
-
-
-def test_pauses_have_the_background_noise_of_the_recordings(tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    root = tmp_path / "in"
-    root.mkdir()
-    tone = 0.3 * np.sin(2 * np.pi * 700 * np.arange(1600) / 8000)
-    for digit in range(10):
-        for index in range(12):
-            samples = 0.004 * generator.standard_normal(4000)
-            samples[1200:2800] += tone
-            soundfile.write(root / f"{digit}_ann_{index}.wav", samples, 8000, subtype="PCM_16")
-    content = prepare(root, tmp_path / "out")["test"]
-    for recording, item in zip(content.recordings, content.supervisions, strict=True):
-        samples, _ = soundfile.read(recording.sources[0].source)
-        first = round(item.alignment["word"][0].start * 16000)
-        noise = samples[round(item.alignment["word"][0].start * 16000) :][:2000]
-        assert samples[:first].std() == pytest.approx(noise.std(), rel=0.3)
-        above, below = (
-            np.abs(np.fft.rfft(samples[:first]))[part].mean() for part in (slice(-first // 5, None), slice(first // 5))
-        )
-        assert above < 0.1 * below  # 8 kHz recordings hold nothing above 4 kHz, nor should the pauses
 
 
 def test_the_seed_alone_decides(tmp_path: Path) -> None:
