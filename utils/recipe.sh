@@ -129,6 +129,9 @@ on_error() {
         tail -n "$LOG_LINES" -- "$log" >&2
         printf -- '----\n' >&2
     fi
+    if [[ -n $making ]] && ((rc == 1 || rc == 2)); then
+        SPEECHKIT_LOG='' speechkit mark undo --out "$making"
+    fi
     complain "stage $stage_number failed with code $rc$(cause "$rc"): $running (log: $log)"
     exit "$rc"
 }
@@ -146,6 +149,7 @@ on_signal() {
 }
 
 running=                          # the command at work, for the traps
+making=                           # its output, of which a finished older one comes back if the input was bad
 running_since=0
 log=
 trap 'on_error $? "$LINENO" "$BASH_COMMAND"' ERR
@@ -387,7 +391,9 @@ make_output() {
     fi
     printf 'stage %d: making %s (%s)\n' "$stage_number" "$out" "$1"
     start_command "$folder/log/$stage_number-$(basename -- "$out").log"
+    making=$out
     SPEECHKIT_LOG=$(absolute "$log") "${command[@]}"
+    making=
     end_command
     SPEECHKIT_LOG='' speechkit mark finish --out "$out"
     printf 'stage %d: %s made in %s (log: %s)\n' "$stage_number" "$out" "$(duration $((SECONDS - running_since)))" "$log"

@@ -12,7 +12,7 @@ from speechkit.common import marks
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `speechkit mark`."""
-    parser.add_argument("deed", choices=("check", "start", "finish"), help="what to do")
+    parser.add_argument("deed", choices=("check", "start", "finish", "undo"), help="what to do")
     parser.add_argument("--out", type=Path, required=True, help="file or folder that the step makes")
     parser.add_argument("--needs", type=Path, action="append", default=[], help="an input; its mark counts, if any")
     parser.add_argument("--files", type=Path, action="append", default=[], help="an input folder whose files count")
@@ -25,13 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Check, start or finish the step."""
+    """Check, start, finish or undo the step."""
     if args.deed == "finish":
         marks.finish(args.out)
+        return
+    if args.deed == "undo":
+        marks.undo(args.out)
         return
     planned = {path: digest for path, _, digest in (item.rpartition("=") for item in args.planned)}
     wanted = marks.fingerprint(args.command, args.needs, args.files, planned)
     verdict = marks.decide(args.out, wanted, keep=args.keep, redo=args.redo)
     if args.deed == "start" and verdict.action == "run":
-        marks.start(args.out, wanted, verdict.clear, keep=args.keep)
+        marks.start(args.out, wanted, verdict.clear)
     print(verdict.action, wanted.hash, " ".join(verdict.reason.split()), sep="\t")

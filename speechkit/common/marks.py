@@ -96,13 +96,13 @@ def decide(out: Path, wanted: Fingerprint, keep: bool = False, redo: str = "") -
     return Verdict("skip", "up to date")
 
 
-def start(out: Path, wanted: Fingerprint, clear: bool, keep: bool = False) -> None:
+def start(out: Path, wanted: Fingerprint, clear: bool) -> None:
     """Take the done mark away, and the old output with it if `clear`; note what the step is started with.
 
-    With `keep` a finished folder is not removed but waits, hidden beside, until the new one is finished.
+    A finished folder is not removed but waits, hidden beside, until the new one is finished or `undo` is called.
     """
     with disk_errors(out):
-        if clear and keep and out.is_dir() and read_mark(out):
+        if clear and out.is_dir() and _done_path(out).is_file():
             _remove(_replaced_path(out))
             out.rename(_replaced_path(out))
         _done_path(out).unlink(missing_ok=True)
@@ -127,6 +127,15 @@ def finish(out: Path) -> None:
     write_json(_done_path(out), content)
     _started_path(out).unlink(missing_ok=True)
     _remove(_replaced_path(out))
+
+
+def undo(out: Path) -> None:
+    """Put back the finished folder that `start` moved aside, if any: the step could not make a new one."""
+    replaced = _replaced_path(out)
+    if replaced.exists():
+        _remove(out)
+        replaced.rename(out)
+        _started_path(out).unlink(missing_ok=True)
 
 
 def read_mark(out: Path) -> dict[str, Any] | None:

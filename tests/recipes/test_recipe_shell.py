@@ -119,6 +119,15 @@ def finished(recipe: Recipe) -> Recipe:
     return recipe
 
 
+def test_bad_input_leaves_the_older_output_as_it_was(finished: Recipe) -> None:
+    failed = finished(*CORPUS, "--times", "2", FAIL_IN="data/text", FAIL_CODE="1")
+    assert failed.returncode == 1
+    assert finished.new_calls() == ["data/text"]
+    again = finished(*CORPUS)
+    assert again.returncode == 0, again.stderr
+    assert finished.new_calls() == SCORING
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -81,11 +81,11 @@ def test_a_rerun_takes_the_mark_and_the_stale_files_away(tmp_path: Path) -> None
     assert not (out / "result").exists()
 
 
-def test_a_kept_output_outlives_failed_attempts_to_replace_it(tmp_path: Path) -> None:
+def test_a_finished_output_outlives_failed_attempts_to_replace_it(tmp_path: Path) -> None:
     out, wanted = tmp_path / "fbank", marks.fingerprint(replaced("0", "1"))
     make(out)
     for _ in range(2):
-        marks.start(out, wanted, clear=True, keep=True)
+        marks.start(out, wanted, clear=True)
         out.mkdir()
         (out / "half").write_text("new")
         old = tmp_path / ".fbank.replaced"
@@ -94,6 +94,20 @@ def test_a_kept_output_outlives_failed_attempts_to_replace_it(tmp_path: Path) ->
     marks.finish(out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fbank"]
     assert (out / "half").exists()
+
+
+def test_undo_puts_the_finished_output_back(tmp_path: Path) -> None:
+    out = tmp_path / "fbank"
+    make(out)
+    mark = marks.read_mark(out)
+    marks.start(out, marks.fingerprint(replaced("0", "1")), clear=True)
+    out.mkdir()
+    marks.undo(out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fbank"]
+    assert (out / "result").read_text() == "made"
+    assert marks.read_mark(out) == mark
+    marks.undo(out)
+    assert marks.read_mark(out) == mark
 
 
 def test_files_of_others_are_never_removed(tmp_path: Path) -> None:
