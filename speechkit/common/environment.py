@@ -90,14 +90,20 @@ def package_version(name: str) -> str | None:
         return None
 
 
+NO_RESULTS = ":(exclude)egs/*/RESULTS.md"
+
+
 @cache
 def git_commit() -> str | None:
-    """Commit of the source tree, with `-dirty` where files differ from it; None where there is no such tree."""
+    """Commit of the source tree, with `-dirty` where files differ from it; None where there is no such tree.
+
+    The tables of results do not count: recipes write them.
+    """
     top = _output("git", "-C", str(ROOT), "rev-parse", "--show-toplevel")
     if not top or Path(top).resolve() != ROOT.resolve():
         return None
     commit = _output("git", "-C", str(ROOT), "rev-parse", "HEAD")
-    changed = _output("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
+    changed = _output("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no", "--", ".", NO_RESULTS)
     return f"{commit}-dirty" if commit and changed else commit or None
 
 
