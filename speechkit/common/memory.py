@@ -10,7 +10,7 @@ def keep_freed_memory() -> None:
     """Let glibc reuse freed blocks of up to 32 MiB instead of returning them to the kernel.
 
     Every update allocates the same activations again; each return and reallocation would cost a page fault per
-    4 KiB, a quarter of the time of a small model's update on a CPU. Does nothing under another C library.
+    4 KiB, which tells in the time of a small model's update on a CPU. Does nothing under another C library.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

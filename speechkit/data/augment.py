@@ -19,8 +19,7 @@ class AugmentConfig:
     Each utterance gets `frequency_masks` masks of up to `frequency_width` bins and one time mask of up to `time_width`
     frames per `frames_per_time_mask` frames; all masks together hide at most `max_time_share` of its frames.
     `warp` is the largest relative shift of the frequency axis (0 switches it off). In units of the normalised features,
-    `equalise` is the standard deviation of a random smooth curve over frequency that is added to all frames, and
-    `noise` the loudest level of stationary noise under each utterance (-2.5 is the quietest).
+    `noise` is the loudest level of stationary noise under each utterance (-2.5 is the quietest).
     """
 
     frequency_masks: int = 2
@@ -29,7 +28,6 @@ class AugmentConfig:
     time_width: int = 10
     max_time_share: float = 0.25
     warp: float = 0.0
-    equalise: float = 0.0
     noise: float | None = None
 
 
@@ -37,8 +35,6 @@ def augment(features: Tensor, lengths: Tensor, config: AugmentConfig) -> Tensor:
     """Augment normalised features `(N, T, C)`; masked cells become 0, the mean."""
     if config.warp:
         features = warp_frequency(features, config.warp)
-    if config.equalise:
-        features = features + config.equalise * _random_curves(features)
     if config.noise is not None:
         features = _add_noise(features, config.noise)
     hidden = _frequency_mask(features, config)[:, None, :] | _time_mask(features, lengths, config)[:, :, None]
