@@ -9,7 +9,10 @@ from speechkit.data.parallel import available_cpus
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--corpus", required=True, help="corpus to imitate: timit or digits")
-    sizes = "tiny (seconds, for tests), mini (minutes, for recipes) or small (hours, for benchmarks)"
+    sizes = (
+        "tiny (seconds, for tests), mini (minutes, for recipes), small (hours, for benchmarks) or, for digits, voices "
+        "(many speakers, to join a real corpus)"
+    )
     parser.add_argument("--size", default="mini", help=sizes)
     parser.add_argument("--out", required=True, type=Path, help="folder to make")
     parser.add_argument("--seed", default=0, type=int, help="other seeds give other speakers, sentences and noises")

@@ -42,6 +42,7 @@ CORPORA = {
         {
             "test-speakers": Option(_names, "speakers held out for the test set, separated by commas"),
             "train-passes": Option(int, "how often the training recordings are joined anew (default 6)"),
+            "voices": Option(Path, "folder of recordings by other speakers, who all join the training"),
         },
     ),
 }

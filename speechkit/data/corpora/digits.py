@@ -40,6 +40,7 @@ NOISE_LEVELS = (1e-3, 2e-2)  # standard deviation of the noise in pauses, the sp
 SPEED_STEPS = (17, 23)  # twentieths of the recorded speed: 0.85 to 1.15
 FIRST_DEV_INDEX, FIRST_TRAIN_INDEX = 5, 10  # the official split: indices 0-4 are the test set
 FILES_PER_BATCH = 64
+VOICES = "voices"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,13 @@ class _Utterance:
 
 
 def prepare(
-    root: Path, out: Path, seed: int, nj: int, test_speakers: Sequence[str] = (), train_passes: int = 6
+    root: Path,
+    out: Path,
+    seed: int,
+    nj: int,
+    test_speakers: Sequence[str] = (),
+    train_passes: int = 6,
+    voices: Path | None = None,
 ) -> dict[str, Split]:
     """Write utterances as FLAC under `out/audio/<split>/<speaker>/` and describe them.
 
@@ -78,21 +85,26 @@ def prepare(
             out, indices 0-4 of all speakers are test and 5-9 dev, the official split.
         train_passes: how often the training recordings are used, from the second time on at random speeds; dev and test
             recordings are used once, as they are.
+        voices: folder of the same form whose speakers all join the training, each recording once and as it is.
 
     Returns:
         For each split its utterances, and the recordings that cannot be used, each with its reason.
     """
     if train_passes < 1:
         raise UsageError(f"--train-passes must be at least 1, not {train_passes}")
-    spoken = _find(root)
-    _require_speakers(test_speakers, {item.speaker for item in spoken})
-    bad = _bad_recordings(spoken, nj)
+    real = _find(root)
+    speakers = {item.speaker for item in real}
+    _require_speakers(test_speakers, speakers)
+    joining = _find(voices) if voices else []
+    _require_other_speakers(voices, {item.speaker for item in joining} & speakers)
+    bad = _bad_recordings([*real, *joining], nj)
     splits = {split: Split() for split in SPLITS}
     usable: dict[str, list[_Spoken]] = defaultdict(list)
-    for item in spoken:
-        split = _split_of(item, test_speakers)
+    for item in [*real, *joining]:
+        split = _split_of(item, test_speakers) if item.speaker in speakers else VOICES
         if item.path in bad:
-            splits[split].problems.append(Problem(split, item.path.stem, str(item.path), bad[item.path]))
+            name = split if split in splits else "train"
+            splits[name].problems.append(Problem(name, item.path.stem, str(item.path), bad[item.path]))
         else:
             usable[split].append(item)
     for split in SPLITS:
@@ -104,6 +116,7 @@ def prepare(
         for split in SPLITS
         for utterance in _plan(split, usable[split], out / "audio", seed, train_passes if split == "train" else 1)
     ]
+    plan += _plan("train", usable[VOICES], out / "audio", seed, 1)
     _write_audio(plan, out / "audio", splits, nj)
     return splits
 
@@ -127,6 +140,11 @@ def _require_speakers(wanted: Sequence[str], known: set[str]) -> None:
             raise UsageError(f"--test-speakers: there is no speaker '{name}'{nearest(name, known)} (speakers: {names})")
     if wanted and set(wanted) == known:
         raise UsageError("--test-speakers names every speaker; leave some to train on")
+
+
+def _require_other_speakers(voices: Path | None, common: set[str]) -> None:
+    if common:
+        raise SpeechkitError(f"{voices}: speaker '{min(common)}' is in the corpus too; give other recordings")
 
 
 def _split_of(item: _Spoken, test_speakers: Sequence[str]) -> str:

@@ -30,7 +30,7 @@ def _low_pass(ratio: Fraction) -> Signal:
 def record(speech: Signal, sample_rate: int, speaker: Speaker, rng: np.random.Generator) -> npt.NDArray[np.int16]:
     """Put clean speech into the speaker's room with noise and a random gain; returns as many 16-bit samples."""
     size = next_fast_len(len(speech) + int(speaker.reverberation_s * sample_rate), real=True)
-    room = rfft(_room(speaker, sample_rate, rng), size)
+    room = rfft(_room(speaker, sample_rate, rng), size) * _microphone(speaker, size // 2 + 1)
     wet = irfft(rfft(speech, size) * room, size)[: len(speech)]
     noise = _coloured_noise(size, speaker.noise_colour, rng)[: len(speech)]
     snr_db = speaker.snr_db + rng.uniform(-3, 3)
@@ -51,6 +51,14 @@ def _room(speaker: Speaker, sample_rate: int, rng: np.random.Generator) -> Signa
     tail[0] = 1
     response: Signal = tail.astype(np.float32)
     return response
+
+
+def _microphone(speaker: Speaker, bins: int) -> Signal:
+    """Gain at each frequency from 0 to half the sampling rate."""
+    order = np.arange(1, len(speaker.microphone_db) + 1)
+    cosines = np.cos(np.pi * order * np.linspace(0, 1, bins)[:, None])
+    gain: Signal = 10 ** (cosines @ np.asarray(speaker.microphone_db) / 20)
+    return gain.astype(np.float32)
 
 
 def _coloured_noise(size: int, colour: float, rng: np.random.Generator) -> Signal:

@@ -25,6 +25,7 @@ _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
 _UNCLIPPED_VOLUME = 50  # the loudest variants overload at the default of 100
 _UTF8 = 1
 _LIST_TERMINATED, _WORD, _PHONEME = 0, 1, 7
+_PAUSE = "_"
 _LONGEST_DATA_PATH = 120  # espeak copies the path into a buffer of 160 bytes and appends file names
 
 
@@ -76,13 +77,20 @@ class Speech:
     phonemes: list[PhonemeEvent]
 
 
+def ends(speech: Speech) -> tuple[int, int]:
+    """Samples where the first phoneme that is no pause starts and where the pause at the end does."""
+    sounds = [index for index, event in enumerate(speech.phonemes) if not event.mnemonic.startswith(_PAUSE)]
+    starts = [*(event.start for event in speech.phonemes), len(speech.samples)]
+    return starts[sounds[0]], starts[sounds[-1] + 1]
+
+
 def synthesise(text: str, voice: Voice) -> Speech:
     """Say one sentence.
 
     Raises:
         SpeechkitError: espeakng-loader is missing, its library does not start, or it has no such voice.
     """
-    library_path, data_path = _installation()
+    library_path, data_path = installation()
     library = ctypes.CDLL(library_path)
     try:
         return _say(library, data_path, text, voice)
@@ -133,7 +141,8 @@ def _say(library: ctypes.CDLL, data_path: bytes, text: str, voice: Voice) -> Spe
 
 
 @cache
-def _installation() -> tuple[str, bytes]:
+def installation() -> tuple[str, bytes]:
+    """Paths of the library and of its data; a missing espeakng-loader is a `SpeechkitError`."""
     try:
         import espeakng_loader
     except ImportError as error:

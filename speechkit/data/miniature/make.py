@@ -12,8 +12,8 @@ from speechkit.common.files import disk_errors, read_json, write_json
 from speechkit.common.names import nearest
 
 MARKER = ".speechkit-miniature.json"
-CORPORA = ("timit", "digits")
-SIZES = ("tiny", "mini", "small")
+SIZES = {"timit": ("tiny", "mini", "small"), "digits": ("tiny", "mini", "small", "voices")}
+CORPORA = tuple(SIZES)
 VERSION = 1  # raise it when the same corpus, size and seed give other files
 
 
@@ -66,7 +66,7 @@ def _fill(corpus: str, size: str, folder: Path, seed: int, num_jobs: int) -> tup
 
 
 def _check(corpus: str, size: str, seed: int, num_jobs: int) -> None:
-    for name, value, known in (("corpus", corpus, CORPORA), ("size", size, SIZES)):
+    for name, value, known in (("corpus", corpus, CORPORA), ("size", size, SIZES.get(corpus, ()))):
         if value not in known:
             raise UsageError(f"no miniature of {name} '{value}'{nearest(value, known)}; take one of {', '.join(known)}")
     if seed < 0:

@@ -52,29 +52,33 @@ class Plan:
 
     `silence_s` is the range of silence before and after the speech, `write(recording, utterance, folder)` makes an
     utterance's files below `folder` (it must be a function of a module, so that other processes can call it), and
-    `documents` are further text files by their path.
+    `documents` are further text files by their path. Without `labelled` recordings have neither phones nor words, and
+    voices may speak any language.
     """
 
     utterances: list[Utterance]
     sample_rate: int
     silence_s: tuple[float, float]
     write: Callable[[Recording, Utterance, Path], None]
+    labelled: bool = True
     documents: dict[Path, str] = field(default_factory=dict)
 
 
-def render(utterance: Utterance, seed: int, sample_rate: int, silence_s: tuple[float, float]) -> Recording:
+def render(plan: Plan, utterance: Utterance, seed: int) -> Recording:
     """Say an utterance as its speaker and record it in the speaker's room; the same arguments give the same samples."""
     rng = generator(seed, f"utterance {utterance.path.as_posix()}")
     speech = espeak.synthesise(utterance.text, _varied(utterance.speaker.voice, rng))
-    segments = phones.segment(speech)
-    begin = segments[0].end if segments[0].phone == phones.SILENCE else 0
-    finish = segments[-1].start if segments[-1].phone == phones.SILENCE else len(speech.samples)
+    segments = phones.segment(speech) if plan.labelled else []
+    begin, finish = _ends(segments, len(speech.samples)) if plan.labelled else espeak.ends(speech)
+    sample_rate, silence_s = plan.sample_rate, plan.silence_s
     before, after = (int(seconds * espeak.SAMPLE_RATE) for seconds in rng.uniform(*silence_s, 2))
     clean = np.pad(speech.samples[begin:finish].astype(np.float32), (before, after))
 
     plain = Fraction(sample_rate, espeak.SAMPLE_RATE)
     ratio = Fraction(plain.numerator, round(plain.denominator * utterance.speaker.stretch))
     samples = acoustics.record(acoustics.resample(clean, ratio), sample_rate, utterance.speaker, rng)
+    if not plan.labelled:
+        return Recording(samples, sample_rate, [], [])
 
     def moved(position: int) -> int:
         return round((position - begin + before) * ratio)
@@ -86,6 +90,13 @@ def render(utterance: Utterance, seed: int, sample_rate: int, silence_s: tuple[f
     if after:
         labels.append(Label(labels[-1].end, len(samples), phones.SILENCE))
     return Recording(samples, sample_rate, labels, _words(utterance.text, speech.words, spoken, moved))
+
+
+def _ends(segments: Sequence[phones.Segment], length: int) -> tuple[int, int]:
+    """Where speech begins and ends between the silences."""
+    begin = segments[0].end if segments[0].phone == phones.SILENCE else 0
+    finish = segments[-1].start if segments[-1].phone == phones.SILENCE else length
+    return begin, finish
 
 
 def _varied(voice: espeak.Voice, rng: np.random.Generator) -> espeak.Voice:
@@ -123,7 +134,7 @@ def run(plan: Plan, folder: Path, seed: int, num_jobs: int) -> float:
 def _make(plan: Plan, folder: Path, seed: int, utterances: Sequence[Utterance]) -> float:
     count = 0
     for utterance in utterances:
-        recording = render(utterance, seed, plan.sample_rate, plan.silence_s)
+        recording = render(plan, utterance, seed)
         plan.write(recording, utterance, folder)
         count += len(recording.samples)
     return count / plan.sample_rate

@@ -1,6 +1,7 @@
 """Invented speakers: who has which voice, in which room."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ _VARIANTS = {
     ("m", True): "m3 m7 Alex ian norbert quincy sandro travis pedro",
     ("f", True): "f1 Annie anika",
 }
+_MICROPHONE_DB = 6.0  # standard deviation of the lowest cosine of a varied speaker's microphone
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Speaker:
     `stretch` scales all frequencies, as a shorter (above 1) or longer vocal tract does; `reverberation_s` is the time
     in which the room's echo falls by 60 dB, `direct_db` the level of the direct sound above all echoes, `snr_db` the
     level of speech above the noise, `noise_colour` the exponent of the noise spectrum (0 white, 1 pink, 2 brown).
+    `microphone_db` is the frequency response, the amplitudes of cosines over the spectrum; none for an even one.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Speaker:
     direct_db: float
     snr_db: float
     noise_colour: float
+    microphone_db: tuple[float, ...] = ()
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
@@ -63,4 +67,28 @@ def invent(name: str, sex: str, seed: int, held_out: bool) -> Speaker:
         direct_db=float(rng.uniform(8, 18)),
         snr_db=float(rng.uniform(18, 32)),
         noise_colour=float(rng.uniform(0.3, 1.6)),
+    )
+
+
+def invent_varied(name: str, languages: Sequence[str], seed: int) -> Speaker:
+    """Invent a speaker whose voice speaks one of espeak's `languages`; a crowd of them differs more than `invent`'s."""
+    rng = generator(seed, f"varied speaker {name}")
+    sex = str(rng.choice(["m", "f"]))
+    variants = f"{_VARIANTS[sex, False]} {_VARIANTS[sex, True]}".split()
+    voice = Voice(
+        name=f"{rng.choice(languages)}+{rng.choice(variants)}",
+        rate=int(rng.integers(120, 231)),
+        pitch=int(rng.integers(10, 81)),
+        pitch_range=int(rng.integers(10, 81)),
+    )
+    return Speaker(
+        name=name,
+        sex=sex,
+        voice=voice,
+        stretch=float(rng.uniform(0.86, 1.14)),
+        reverberation_s=float(rng.uniform(0.05, 0.25)),
+        direct_db=float(rng.uniform(8, 22)),
+        snr_db=float(rng.uniform(12, 40)),
+        noise_colour=float(rng.uniform(0.3, 1.6)),
+        microphone_db=tuple((rng.standard_normal(5) * _MICROPHONE_DB / np.sqrt(np.arange(1, 6))).tolist()),
     )

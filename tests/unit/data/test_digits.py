@@ -47,6 +47,24 @@ def test_the_official_split_uses_every_recording_once_in_a_pass(tmp_path: Path) 
     assert {len(item.text.split()) for content in splits.values() for item in content.supervisions} <= {3, 4, 5, 6, 7}
 
 
+def test_voices_join_the_training_once_and_as_they_are(tmp_path: Path) -> None:
+    root, other = fake_digits(tmp_path / "in"), tmp_path / "voices"
+    other.mkdir()
+    for index in range(4):
+        riff(other / f"7_voice000_{index}.wav", tone(900 + index), rate=8000)
+    plain = prepare(root, tmp_path / "plain", train_passes=2)
+    joined = prepare(root, tmp_path / "joined", train_passes=2, voices=other)
+    assert lengths_of(joined["test"]) == lengths_of(plain["test"])
+    assert lengths_of(joined["dev"]) == lengths_of(plain["dev"])
+    assert lengths_of(joined["train"]) - lengths_of(plain["train"]) == Counter(2 * (900 + index) for index in range(4))
+
+
+def test_voices_must_be_other_speakers(tmp_path: Path) -> None:
+    root = fake_digits(tmp_path / "in")
+    with pytest.raises(SpeechkitError, match=r"speaker 'ann' is in the corpus too"):
+        prepare(root, tmp_path / "out", voices=root)
+
+
 def test_passes_after_the_first_change_the_speed_of_each_recording(tmp_path: Path) -> None:
     train = prepare(fake_digits(tmp_path / "in"), tmp_path / "out", train_passes=2)["train"]
     natural = all_lengths("abc", 10, 12)

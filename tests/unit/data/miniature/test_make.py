@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,9 +130,9 @@ def test_same_bytes_for_any_number_of_jobs_and_others_for_another_seed(corpus, t
     assert _hashes(tmp_path / "one") == _hashes(corpus)
     plan = timit.plan("tiny", seed=2)
     utterance = plan.utterances[-1]
-    other = render.render(utterance, 2, plan.sample_rate, plan.silence_s)
+    other = render.render(plan, utterance, 2)
     assert utterance.text not in {path.read_text() for path in corpus.rglob("SI*.TXT")}
-    again = render.render(utterance, 3, plan.sample_rate, plan.silence_s)
+    again = render.render(plan, utterance, 3)
     assert other.samples.shape != again.samples.shape or not np.array_equal(other.samples, again.samples)
 
 
@@ -150,11 +151,36 @@ def test_digits_have_the_names_and_format_of_fsdd(spoken_digits):
 def test_digits_are_trimmed():
     plan = digits.plan("tiny", 0)
     for utterance in plan.utterances[::17]:
-        recording = render.render(utterance, 0, plan.sample_rate, plan.silence_s)
+        recording = render.render(plan, utterance, 0)
         assert recording.phones[0].start == 0
         assert recording.phones[0].text != "h#"
         assert recording.phones[-1].text != "h#"
         assert abs(recording.phones[-1].end - len(recording.samples)) <= 2
+
+
+def test_voices_are_many_short_recordings_of_many_accents():
+    plan = digits.plan("voices", 0)
+    speakers = {utterance.speaker.name: utterance.speaker for utterance in plan.utterances}
+    assert len(plan.utterances) == 30 * len(speakers) == 10500
+    languages = {speaker.voice.name.partition("+")[0] for speaker in speakers.values()}
+    assert {"en-us", "en-029", "de", "el", "fr"} <= languages
+    for utterance in plan.utterances[::701]:
+        samples = render.render(plan, utterance, 0).samples
+        assert 0.1 < len(samples) / 8000 < 1.5
+        edge = np.abs(samples[: len(samples) // 10].astype(float)).max()
+        assert edge > 0.02 * np.abs(samples.astype(float)).max(), "silence was not cut off"
+
+
+def test_a_microphone_colours_the_spectrum():
+    plan = digits.plan("voices", 0)
+    utterance = plan.utterances[0]
+    even = replace(utterance, speaker=replace(utterance.speaker, microphone_db=()))
+    tilted = replace(utterance, speaker=replace(utterance.speaker, microphone_db=(12.0,)))
+    ratios = []
+    for each in (even, tilted):
+        power = np.abs(np.fft.rfft(render.render(plan, each, 0).samples)) ** 2
+        ratios.append(10 * np.log10(power[: len(power) // 4].sum() / power[-len(power) // 4 :].sum()))
+    assert 12 < ratios[1] - ratios[0] < 26
 
 
 def test_what_is_there_is_kept(corpus, spoken_digits, tmp_path):
