@@ -10,11 +10,13 @@ size=mini
 test_speakers=
 ngram_order=2
 train_passes=6
+voices=espeak
 max_bad_ratio=0.05
 option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
 option test_speakers string "speakers held out for the test, as theo or theo,lucas (default: the official split)"
 option ngram_order int:1..6 "order of the word language model"
 option train_passes int:1.. "how often the training recordings are joined anew, each time at other speeds"
+option voices one-of:espeak,none "further speakers for the training: synthesised ones of many accents (none with the miniature)"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 fold=${test_speakers:-official}   # each choice of test speakers has its own data and experiments
@@ -36,9 +38,15 @@ if [[ -z $corpus ]]; then
     SPEECHKIT_CORPUS="FSDD miniature ($size), test on $fold"
     corpus=data/corpus-$size
     step "$corpus" -- speechkit miniature --corpus digits --size "$size" --out "$corpus" --nj "$nj"
+    given voices || voices=none
 fi
-step "$data/manifests" --files "$corpus" -- \
-    speechkit prepare --corpus digits --in "$corpus" --out "$data/manifests" "${split[@]}" \
+joining=() join=()
+if [[ $voices == espeak ]]; then
+    step data/voices -- speechkit miniature --corpus digits --size voices --out data/voices --nj "$nj"
+    joining=(--needs data/voices) join=(--voices data/voices)
+fi
+step "$data/manifests" --files "$corpus" "${joining[@]}" -- \
+    speechkit prepare --corpus digits --in "$corpus" --out "$data/manifests" "${split[@]}" "${join[@]}" \
     --train-passes "$train_passes" --nj "$nj"
 step "$data/valid" --needs "$data/manifests" -- \
     speechkit validate --in "$data/manifests" --out "$data/valid" --max-bad-ratio "$max_bad_ratio" --nj "$nj"
