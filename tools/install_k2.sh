@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # k2, the reference engine for graphs. speechkit runs without it, on its built-in engine.
 #
-#   tools/install_k2.sh              # makes tools/venv-k2 (or $SPEECHKIT_K2_VENV): torch 1.13.1 and k2 1.23.4 on CPU, about 4 GB
+#   tools/install_k2.sh              # makes tools/venv-k2 (or $SPEECHKIT_K2_VENV): torch 1.13.1 and k2 1.23.4 on CPU, and
+#                                    # speechkit with what it needs, about 5 GB
 #   tools/install_k2.sh --for-torch  # prints the pip line of the k2 that fits the torch of tools/venv (or $SPEECHKIT_VENV)
 #
 # The first serves comparisons: the one k2 on the package index for Linux fits torch 1.13.1 and Python 3.11 only.
+# tests/run_k2.sh runs tests in it, SPEECHKIT_VENV=tools/venv-k2 egs/timit/run.sh --fsa-engine k2 a recipe.
 # The second asks k2's own list of wheels.
 set -Eeuo pipefail
 
@@ -51,12 +53,13 @@ PYTHON
 install_k2() {
   local python log=$venv/setup.log
   python=$(find_python)
-  echo "making $venv with torch 1.13.1 and k2 $k2_version: about 4 GB, a few minutes (details: $log)"
+  echo "making $venv with torch 1.13.1 and k2 $k2_version: about 5 GB, a few minutes (details: $log)"
   "$python" -m venv --clear "$venv"
   {
-    # Newer pips do not see this wheel: its tag (py3.11-none-any) is malformed.
+    # Newer pips do not see k2's wheel: its tag (py3.11-none-any) is malformed. six: torch 1.13.1 imports it for
+    # TensorBoard and does not declare it.
     "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off pip==23.2.1 &&
-      "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off torch==1.13.1 'numpy<2' graphviz 'setuptools<81' &&
+      "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off torch==1.13.1 'numpy<2' graphviz six 'setuptools<81' &&
       echo "k2==$k2_version --hash=$k2_hash" >"$venv/k2.txt" &&
       "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off --no-deps --require-hashes -r "$venv/k2.txt"
   } >"$log" 2>&1 || {
@@ -65,15 +68,21 @@ install_k2() {
   }
 }
 
+# speechkit beside k2, in the tested versions of all that does not depend on torch.
+add_speechkit() {
+  local pins=$venv/pins.txt
+  grep -Ev '^(torch|torchaudio|numpy)==' "$tools_dir/constraints.txt" >"$pins"
+  PIP_CONSTRAINT=$pins SPEECHKIT_VENV=$venv "$tools_dir/setup.sh"
+}
+
 case ${1:-} in
   --for-torch) print_line_for_torch ;;
   '') ;;
   *) exit_code=2 fail "unknown argument '$1': none, or --for-torch" ;;
 esac
-if [[ -x $venv/bin/python ]] && works; then
-  echo "k2 $k2_version is installed in $venv already"
-  exit 0
+if ! [[ -x $venv/bin/python ]] || ! works; then
+  install_k2
+  works || fail "k2 was installed into $venv but does not run: see $venv/bin/python -c 'import k2'"
 fi
-install_k2
-works || fail "k2 was installed into $venv but does not run: see $venv/bin/python -c 'import k2'"
+add_speechkit
 echo "k2 $k2_version is ready: $venv/bin/python"

@@ -76,9 +76,9 @@ make_environment() {
   touch "$unfinished" "$ours"
 }
 
-# pip must not exchange the torch of an environment that somebody else made.
+# pip must not exchange the torch of an environment that somebody else made, nor the numpy that it was built for.
 installed_torch() {
-  "$venv/bin/python" -m pip list --format=freeze 2>/dev/null | grep -E '^(torch|torchaudio)==' || true
+  "$venv/bin/python" -m pip list --format=freeze 2>/dev/null | grep -E '^(torch|torchaudio|numpy)==' || true
 }
 
 run_pip() {

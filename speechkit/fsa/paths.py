@@ -27,10 +27,9 @@ class BestPaths:
 
     def labels(self, graphs: GraphBatch) -> Tensor:
         """Label of the arc at each frame, -1 where there is none, `(N, T)` int64."""
-        taken = self.arcs >= 0
-        labels = torch.full_like(self.arcs, -1)
-        labels[taken] = graphs.label[self.arcs[taken]].long()
-        return labels
+        if not len(graphs.label):
+            return torch.full_like(self.arcs, -1)
+        return graphs.label[self.arcs.clamp(min=0)].long().masked_fill(self.arcs < 0, -1)
 
     def aux(self, graphs: GraphBatch, name: str) -> list[list[int]]:
         """Per utterance, the non-zero auxiliary labels `name` along its path, the final arc's included, in order."""

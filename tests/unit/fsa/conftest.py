@@ -1,0 +1,23 @@
+"""Lets the tests of this folder import its helpers, which pytest's importlib mode does not do by itself."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+
+@pytest.fixture
+def dirty_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`np.empty` is full of what no result may depend on."""
+    empty = np.empty
+
+    def dirty(shape: Any, dtype: Any = np.float64, **layout: Any) -> Any:
+        array = empty(shape, dtype, **layout)
+        array[...] = np.nan if np.issubdtype(array.dtype, np.floating) else array.dtype.type(1) << 20
+        return array
+
+    monkeypatch.setattr(np, "empty", dirty)
