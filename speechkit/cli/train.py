@@ -18,11 +18,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--lang", type=Path, required=True, help="language folder")
     parser.add_argument("--out", type=Path, required=True, help="experiment folder")
+    parser.add_argument(
+        "--alignments",
+        type=Path,
+        metavar="CUTS",
+        help="training cuts with phone alignments, for lfmmi.numerator=alignment (default: those of --data)",
+    )
+    parser.add_argument("--fsa-engine", default="auto", help="engine of LF-MMI: auto, torch or k2")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data, dropout and augmentation")
 
 
-def origin(args: argparse.Namespace) -> dict[str, object]:
-    """Where a result comes from; a recipe says in the environment which command, system and corpus it is."""
+def origin(args: argparse.Namespace, loss: str) -> dict[str, object]:
+    """Where a result comes from; a recipe says in the environment which command, system and corpus it is.
+
+    The system's name tells the loss if it is not CTC, so that a table of results has a line for each.
+    """
     import os
     import shlex
     import sys
@@ -32,9 +42,10 @@ def origin(args: argparse.Namespace) -> dict[str, object]:
 
     machine = report()
     gpus = ", ".join(machine["gpus"])
+    system = os.environ.get("SPEECHKIT_SYSTEM", args.config.stem)
     return {
         "command": os.environ.get("SPEECHKIT_COMMAND", shlex.join(["speechkit", *sys.argv[1:]])),
-        "system": os.environ.get("SPEECHKIT_SYSTEM", args.config.stem),
+        "system": system if loss == "ctc" else f"{system} {loss}",
         "corpus": os.environ.get("SPEECHKIT_CORPUS", str(args.data)),
         "seed": args.seed,
         "commit": machine["git_commit"],
@@ -45,7 +56,7 @@ def origin(args: argparse.Namespace) -> dict[str, object]:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train a CTC model and write its best weights to OUT/final."""
+    """Train a model and write its best weights to OUT/final."""
     from speechkit.common.files import write_json, write_text
     from speechkit.common.memory import keep_freed_memory
     from speechkit.common.seeds import seed_everything
@@ -61,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     world = join()
     seed_everything(args.seed, "weights")
     recognizer = Recognizer(config, Lang.load(args.lang), Cmvn.load(args.data / "cmvn.safetensors"))
-    task = CtcTask(recognizer, args.data, args.seed, world.rank, world.size, world.device)
+    task = CtcTask(recognizer, args.data, args.seed, world, alignments=args.alignments, fsa_engine=args.fsa_engine)
     record = run_record(task)
     log.info(
         "%.2f M parameters, %.2f h of training audio, on %s",
@@ -70,9 +81,10 @@ def run(args: argparse.Namespace) -> None:
         world.device,
     )
     trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
+    task.update = lambda: trainer.progress.update
     if world.is_main:
         write_text(args.out / "config.yaml", dump_yaml(config))
-        write_json(args.out / "run.json", {**origin(args), **record})
+        write_json(args.out / "run.json", {**origin(args, config.loss), **record})
     weights = trainer.run()
     if world.is_main:
         recognizer.save(args.out / "final", weights)

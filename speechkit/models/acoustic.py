@@ -28,10 +28,14 @@ class AcousticModelConfig:
 
 
 class AcousticModel(nn.Module):
-    """Features `(N, T, in_dim)` to log-probabilities `(N, T', num_tokens)`, blank is token 0."""
+    """Features `(N, T, in_dim)` to log-probabilities `(N, T', num_tokens)`, blank is token 0.
 
-    def __init__(self, config: AcousticModelConfig, num_tokens: int) -> None:
+    Without `log_softmax` the outputs are those of the last layer.
+    """
+
+    def __init__(self, config: AcousticModelConfig, num_tokens: int, *, log_softmax: bool = True) -> None:
         super().__init__()
+        self.log_softmax = log_softmax
         dim = config.transformer.dim
         cosines = None if config.cepstra is None else _cosines(config.in_dim, config.cepstra)
         self.cosines: Tensor | None
@@ -48,14 +52,15 @@ class AcousticModel(nn.Module):
         return self.subsampling.output_lengths(lengths)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log-probabilities `(N, T', num_tokens)` and their lengths `(N,)`."""
+        """Return log-probabilities (or raw outputs) `(N, T', num_tokens)` and their lengths `(N,)`."""
         x = features if self.cosines is None else features @ self.cosines
         x, lengths = self.subsampling(x, lengths)
         mask = valid_mask(lengths, x.shape[1])
         for block in self.conv_blocks:
             x = block(x, mask)
         x = self.encoder(x, lengths)
-        return torch.log_softmax(self.output(x).float(), dim=-1), lengths
+        outputs = self.output(x).float()
+        return outputs.log_softmax(dim=-1) if self.log_softmax else outputs, lengths
 
 
 def _cosines(bins: int, count: int) -> Tensor:

@@ -1,6 +1,8 @@
-"""CTC training of an acoustic model on features, and its use for recognition."""
+"""Training of an acoustic model on features with transcripts, by CTC or LF-MMI, and its use for recognition."""
 
-from collections.abc import Iterable, Iterator
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,24 +25,34 @@ from speechkit.data.batches import (
     ordered_batches,
     text_fields,
 )
-from speechkit.decode.greedy import greedy
 from speechkit.features.cmvn import Cmvn, CmvnStats
-from speechkit.losses.ctc import blank_ratio, ctc_loss, min_frames
+from speechkit.losses.ctc import blank_ratio
 from speechkit.metrics.edit import edit_counts
 from speechkit.models.acoustic import AcousticModel, AcousticModelConfig
 from speechkit.nn.lengths import valid_mask
+from speechkit.tasks.lfmmi import Lfmmi, LfmmiConfig, Words
+from speechkit.tasks.objective import Ctc, LossName, Objective
+from speechkit.tasks.token_times import token_times
 from speechkit.text.lang import Lang
 from speechkit.text.phones import fold
 from speechkit.train.checkpoint import MODEL, load_tensors, save_folder
+from speechkit.train.distributed import World
 from speechkit.train.trainer import TrainConfig, Validation
 
+log = logging.getLogger(__name__)
 TASK = "task.json"
+FEATURE_SHIFT = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class CtcConfig:
-    """Everything that decides what a CTC training does, besides its data and its seed."""
+    """Everything that decides what a training does, besides its data and its seed.
 
+    The `loss` "lfmmi" takes its settings from `lfmmi`; models of either loss are decoded in the same ways.
+    """
+
+    loss: LossName = "ctc"
+    lfmmi: LfmmiConfig = field(default_factory=LfmmiConfig)
     model: AcousticModelConfig = field(default_factory=AcousticModelConfig)
     batches: BatchConfig = field(default_factory=BatchConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -52,7 +64,8 @@ class Recognizer:
 
     def __init__(self, config: CtcConfig, lang: Lang, cmvn: Cmvn) -> None:
         self.config, self.lang, self.cmvn = config, lang, cmvn
-        self.module = AcousticModel(config.model, len(lang.tokens))
+        normalise = config.loss != "lfmmi" or config.lfmmi.normalise
+        self.module = AcousticModel(config.model, len(lang.tokens), log_softmax=normalise)
 
     def dataset(self, cmvn: Cmvn | None = None) -> FeatureDataset:
         """Reader of batches; `cmvn` holds the speakers of another set than the training's."""
@@ -63,23 +76,38 @@ class Recognizer:
         """Target token ids of one supervision."""
         return self.lang.encode(fields.get(self.lang.field) or "")
 
+    def pronunciations(self, fields: Fields) -> Words:
+        """All spellings of each word of one supervision, in token ids."""
+        lexicon, tokens = self.lang.lexicon, self.lang.tokens
+        return tuple(
+            tuple(tuple(tokens.ids(spelling)) for spelling in lexicon.spellings(word))
+            if word in lexicon
+            else (tuple(self.lang.encode(word)),)
+            for word in self.lang.reference(fields)
+        )
+
     def scored(self, words: list[str]) -> list[str]:
         """What errors are counted on: TIMIT phones folded to 39, other words as they are."""
         return fold(words, self.lang.scored_phones) if self.lang.scored_phones else words
 
     def emissions(self, batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Each batch with its log-probabilities `(N, T, V)` and their lengths."""
+        for batch, outputs, lengths in self.outputs(batches, device):
+            yield batch, outputs.log_softmax(dim=-1), lengths
+
+    def outputs(self, batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+        """Each batch with what the loss sees: log-probabilities, or raw outputs without `lfmmi.normalise`."""
         self.module.to(device).eval()
         with torch.inference_mode():
             for batch in batches:
-                log_probs, lengths = self.module(batch.features.to(device), batch.lengths.to(device))
-                yield batch, log_probs.cpu(), lengths.cpu()
+                outputs, lengths = self.module(batch.features.to(device), batch.lengths.to(device))
+                yield batch, outputs.cpu(), lengths.cpu()
 
     def save(self, folder: Path, weights: dict[str, Tensor]) -> None:
         """Write a checkpoint that decoding needs nothing else of."""
         overall = self.cmvn.stats()
         cmvn = {"count": overall.count, "total": overall.total.tolist(), "squares": overall.squares.tolist()}
-        document = {"task": "ctc", "config": to_dict(self.config), "lang": self.lang.state(), "cmvn": cmvn}
+        document = {"task": self.config.loss, "config": to_dict(self.config), "lang": self.lang.state(), "cmvn": cmvn}
         save_folder(folder, {MODEL: weights}, {TASK: document})
 
     @classmethod
@@ -106,48 +134,66 @@ class Recognizer:
 
 
 class CtcTask:
-    """Trains a `Recognizer` on `data/cuts_train.jsonl.gz`, validates on `data/cuts_dev.jsonl.gz`."""
+    """Trains a `Recognizer` on `data/cuts_train.jsonl.gz`, validates on `data/cuts_dev.jsonl.gz`.
+
+    Args:
+        alignments: the training cuts with alignments in their supervisions, for `lfmmi.numerator: alignment`.
+        fsa_engine: of `speechkit.fsa.intersect`, for LF-MMI.
+
+    Attributes:
+        update: how many updates were made so far; whoever runs the training sets it.
+    """
 
     def __init__(
-        self, recognizer: Recognizer, data: Path, seed: int, rank: int, world_size: int, device: torch.device
+        self,
+        recognizer: Recognizer,
+        data: Path,
+        seed: int,
+        world: World,
+        *,
+        alignments: Path | None = None,
+        fsa_engine: str = "auto",
     ) -> None:
-        self.recognizer, self.device = recognizer, device
+        self.recognizer, self.device = recognizer, world.device
         self.module: nn.Module = recognizer.module
+        self.update: Callable[[], int] = lambda: 0
         config = recognizer.config
         self.dataset = recognizer.dataset()
-        train, self.dropped = keep_trainable(load_cuts(data / "cuts_train.jsonl.gz"), self._fits)
+        cuts = load_cuts(data / "cuts_train.jsonl.gz")
+        self.objective = _objective(recognizer, cuts, alignments or data / "cuts_train.jsonl.gz", fsa_engine)
+        train, self.dropped = keep_trainable(cuts, self._fits)
         self.dev = list(load_cuts(data / "cuts_dev.jsonl.gz").sort_by_duration(ascending=True))
         self.train_seconds = sum(cut.duration for cut in train)
-        self.batches = TrainingBatches(train, self.dataset, config.batches, seed, rank, world_size)
+        self.batches = TrainingBatches(train, self.dataset, config.batches, seed, world.rank, world.size)
 
     def _fits(self, cut: Any) -> bool:
         frames = self.recognizer.module.output_lengths(torch.tensor([cut.features.num_frames]))
-        return int(frames) >= max(1, min_frames(self.recognizer.encode(text_fields(cut))))
+        return int(frames) >= max(1, self.objective.min_frames(self.recognizer.encode(text_fields(cut))))
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, float, dict[str, float]]:
-        """CTC summed over the batch, counted per target token."""
+        """The objective's loss summed over the batch, counted per target token."""
         batch = batch.to(self.device)
         features = augment(batch.features, batch.lengths, self.recognizer.config.augment)
-        log_probs, lengths = model(features, batch.lengths)
-        loss = ctc_loss(log_probs, lengths, batch.targets, batch.target_lengths)
-        return loss, float(batch.target_lengths.sum()), {"seconds_of_audio": float(batch.lengths.sum()) / 100}
+        outputs, lengths = model(features, batch.lengths)
+        loss = self.objective(outputs, lengths, batch, self.update())
+        return loss.total, loss.tokens, {"seconds_of_audio": float(batch.lengths.sum()) / 100, **loss.figures}
 
     def validate(self) -> Validation:
-        """Greedy error rate in percent, loss per token and blank ratio on the development set, and three hypotheses."""
+        """Error rate in percent, loss per token and blank ratio on the development set, and three hypotheses."""
         loss, tokens, blanks, frames = 0.0, 0.0, 0.0, 0.0
         references: list[list[str]] = []
         hypotheses: list[list[str]] = []
         batches = ordered_batches(self.dev, self.dataset, self.recognizer.config.batches.max_duration)
-        for batch, log_probs, lengths in self.recognizer.emissions(batches, self.device):
-            loss += float(ctc_loss(log_probs, lengths, batch.targets, batch.target_lengths))
-            tokens += float(batch.target_lengths.sum())
-            mask = valid_mask(lengths, log_probs.shape[1])
-            blanks += blank_ratio(log_probs, mask) * float(mask.sum())
+        for batch, outputs, lengths in self.recognizer.outputs(batches, self.device):
+            result = self.objective(outputs, lengths, batch, self.update())
+            loss += float(result.total)
+            tokens += result.tokens
+            mask = valid_mask(lengths, outputs.shape[1])
+            blanks += blank_ratio(outputs, mask) * float(mask.sum())
             frames += float(mask.sum())
             references += [self.recognizer.scored(self.recognizer.lang.reference(fields)) for fields in batch.fields]
-            hypotheses += [
-                self.recognizer.scored(self.recognizer.lang.words(ids)) for ids in greedy(log_probs, lengths)
-            ]
+            found = self.objective.decode(outputs, lengths)
+            hypotheses += [self.recognizer.scored(self.recognizer.lang.words(ids)) for ids in found]
         rate = error_rate(references, hypotheses)
         metrics = {"loss": loss / max(tokens, 1), "error_rate": rate, "blank_ratio": blanks / max(frames, 1)}
         chosen = (0, len(references) // 2, len(references) - 1)
@@ -156,6 +202,31 @@ class CtcTask:
     def describe(self, batch: Batch) -> str:
         """The ids of a batch, at most ten."""
         return f"utterances {' '.join(batch.ids[:10])}{' ...' if len(batch.ids) > 10 else ''}"
+
+
+def _objective(recognizer: Recognizer, cuts: Any, alignments: Path, fsa_engine: str) -> Objective:
+    config, lang = recognizer.config, recognizer.lang
+    if config.loss == "ctc":
+        return Ctc()
+    times = None
+    if config.lfmmi.numerator == "alignment":
+        found = {cut.id: token_times(cut, lang) for cut in load_cuts(alignments)}
+        times = {name: each for name, each in found.items() if each is not None}
+        lost = [cut.id for cut in cuts if cut.id not in times]
+        if lost:
+            raise SpeechkitError(
+                f"{alignments} has no alignment of phones that fits the words for {len(lost)} training utterances, "
+                f"{lost[0]} among them; name an aligned set with --alignments, or set lfmmi.numerator=transcript"
+            )
+    return Lfmmi(
+        config.lfmmi,
+        len(lang.tokens),
+        [recognizer.encode(text_fields(cut)) for cut in cuts],
+        recognizer.pronunciations,
+        times=times,
+        frame_shift=FEATURE_SHIFT * math.prod(config.model.strides),
+        engine=fsa_engine,
+    )
 
 
 def error_rate(references: list[list[str]], hypotheses: list[list[str]]) -> float:
@@ -170,4 +241,5 @@ def run_record(task: CtcTask) -> dict[str, Any]:
         "num_params": parameters,
         "train_hours": task.train_seconds / 3600,
         "num_dropped": len(task.dropped),
+        **task.objective.describe(),
     }

@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from speechkit.losses.ctc import blank_ratio, ctc_loss, min_frames
 
@@ -38,6 +39,29 @@ def test_padding_of_a_batch_counts_for_nothing() -> None:
     alone = ctc_loss(log_probs[:1], lengths[:1], targets[:1], target_lengths[:1])
     alone = alone + ctc_loss(log_probs[1:, :6], lengths[1:], targets[1:, :1], target_lengths[1:])
     torch.testing.assert_close(together, alone)
+
+
+def test_single_precision_is_as_good_as_double() -> None:
+    """Compiled graphs for float32, torch's own for float64; gradients compared where they meet, at the logits."""
+    torch.manual_seed(2)
+    logits = (4 * torch.randn(5, 80, 20)).requires_grad_()
+    lengths, target_lengths = torch.tensor([80, 50, 71, 33, 8]), torch.tensor([20, 11, 0, 16, 3])
+    targets = torch.randint(1, 20, (5, 20))
+    loss = ctc_loss(logits.log_softmax(-1), lengths, targets, target_lengths)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    log_probs = logits.double().log_softmax(-1).transpose(0, 1)
+    expected = F.ctc_loss(log_probs, targets, lengths, target_lengths, reduction="sum")
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, logits)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_no_path_is_infinite_without_a_gradient() -> None:
+    log_probs = torch.randn(2, 3, 4).log_softmax(-1).requires_grad_()
+    loss = ctc_loss(log_probs, torch.tensor([3, 2]), torch.tensor([[1, 2], [1, 1]]), torch.tensor([2, 2]))
+    assert loss == math.inf
+    loss.backward()
+    assert log_probs.grad is not None
+    assert log_probs.grad.sum((1, 2)).tolist() == pytest.approx([-3, 0])
 
 
 def test_blank_ratio_counts_valid_frames_only() -> None:

@@ -1,4 +1,4 @@
-"""Training, decoding and scoring by the commands, on ten utterances that a small model learns by heart."""
+"""Training with CTC and LF-MMI, decoding and scoring by the commands: a small model learns ten utterances by heart."""
 
 import json
 import os
@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from lhotse import CutSet, Features, LilcomChunkyWriter, MonoCut, SupervisionSegment
 from safetensors.torch import load_file
 
 from speechkit.cli import main
 from speechkit.features.cmvn import Cmvn, CmvnStats
+from speechkit.tasks.ctc import CtcConfig, Recognizer
+from speechkit.text.lang import make_lang
+from speechkit.text.lexicon import Lexicon
 
 WORDS = ("one", "two", "six")
 CONFIG = """
@@ -27,6 +31,7 @@ model:
 batches: {max_duration: 5, workers: 0, buckets: 2, normalisation: global}
 augment: {frequency_masks: 0, time_width: 0}
 train: {max_updates: 90, validate_every: 30, log_every: 30, average_best: 2, schedule: {peak: 5.0e-3}}
+lfmmi: {warmup_updates: 20}
 """
 
 
@@ -62,12 +67,12 @@ def make_data(folder: Path) -> None:
     cmvn.save(folder / "cmvn.safetensors")
 
 
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data, language, LM and a trained model in exp, its path with a space and a letter outside ASCII."""
+@pytest.fixture(scope="module", params=["ctc", "lfmmi"])
+def recipe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For each loss a folder with data, language, LM and a model in exp; a space and a non-ASCII letter in its path."""
     folder = tmp_path_factory.mktemp("récipe x")
     make_data(folder / "data")
-    (folder / "fbank.yaml").write_text(CONFIG)
+    (folder / "fbank.yaml").write_text(f"{CONFIG}loss: {request.param}\n")
     assert run(folder, "lang", "--cuts", "data/cuts_train.jsonl.gz", "--unit", "char", "--out", "lang") == 0
     assert (
         run(folder, "ngram", "--text", "lang/lm_text.txt", "--order", "2", "--estimator", "own", "--out", "lm.arpa")
@@ -143,6 +148,8 @@ def test_the_experiment_keeps_what_made_it(recipe: Path) -> None:
         weight.numel() for weight in load_file(recipe / "exp/final/model.safetensors").values()
     )
     assert record["train_hours"] == pytest.approx(5.8 / 3600)
+    loss = yaml.safe_load((recipe / "fbank.yaml").read_text())["loss"]
+    assert (record["loss"], record["system"]) == (loss, {"ctc": "fbank", "lfmmi": "fbank lfmmi"}[loss])
     assert "peak: 0.005" in (recipe / "exp/config.yaml").read_text()
     lines = [json.loads(line) for line in (recipe / "exp/log.jsonl").read_text().splitlines()]
     dev = [line for line in lines if line["kind"] == "dev"]
@@ -164,6 +171,11 @@ def test_the_experiment_keeps_what_made_it(recipe: Path) -> None:
             "data/cuts_x.jsonl.gz",
         ),
         (train_command("x", "--set", "modle.dim=3"), "did you mean 'model'"),
+        (train_command("x", "--set", "loss=lfmi"), "'loss' cannot be 'lfmi', did you mean 'lfmmi'?"),
+        (
+            train_command("x", "--set", "loss=lfmmi", "--set", "lfmmi.numerator=alignment"),
+            "data/cuts_train.jsonl.gz has no alignment of phones that fits the words for 10 training utterances, utt0",
+        ),
         (["train", "--config", "no.yaml", "--data", "data", "--lang", "lang", "--out", "x"], "no.yaml does not exist"),
         (
             ["train", "--config", "fbank.yaml", "--data", "nodata", "--lang", "lang", "--out", "x"],
@@ -181,6 +193,62 @@ def test_what_is_missing_or_wrong_is_one_line_and_nothing_is_written(
     assert not (recipe / "x").exists()
 
 
+def test_every_spelling_of_a_word_is_a_pronunciation() -> None:
+    lexicon = Lexicon([("the", ["dh", "ah"]), ("two", ["t", "uw"]), ("the", ["dh", "iy"])])
+    recognizer = Recognizer(CtcConfig(), make_lang("phone", [], lexicon=lexicon), Cmvn())
+    boundary, ah, dh, iy, t, uw = range(1, 7)
+    found = recognizer.pronunciations({"text": "two the"})
+    assert found == (((t, uw, boundary),), ((dh, ah, boundary), (dh, iy, boundary)))
+    spelled = Recognizer(CtcConfig(), make_lang("char", ["ab"]), Cmvn())
+    assert spelled.pronunciations({"text": "ab ba"}) == (((2, 3, 1),), ((3, 2, 1),))
+
+
+def test_a_denominator_too_large_is_refused_before_training(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(recipe, *train_command("x", "--set", "loss=lfmmi", "--set", "lfmmi.max_den_arcs=10")) == 1
+    assert "take the topology ctc-modified" in capsys.readouterr().err.splitlines()[-1]
+    assert not (recipe / "x").exists()
+
+
 def test_beam_search_without_a_language_model_is_a_usage_error(recipe: Path) -> None:
     options = ["--checkpoint", "exp/final", "--cuts", "data/cuts_dev.jsonl.gz", "--out", "x", "--method", "beam"]
     assert run(recipe, "decode", *options) == 2
+
+
+def test_a_graph_is_made_searched_and_gives_the_best_hypotheses(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("kaldifst", reason="decoding graphs need kaldifst")
+    assert run(recipe, "graph", "--lang", "lang", "--lm", "lm.arpa", "--out", "graph") == 0
+    assert "decoding graph of 3 words with" in capsys.readouterr().out
+    decode = ["decode", "--checkpoint", "exp/final", "--method", "wfst", "--graph", "graph"]
+    assert run(recipe, *decode, "--cuts", "data/cuts_dev.jsonl.gz", "--sweep", "--out", "exp/dev_wfst") == 0
+    test = ["--cuts", "data/cuts_test.jsonl.gz", "--weights", "exp/dev_wfst/weights.json", "--nj", "2"]
+    assert run(recipe, *decode, *test, "--out", "exp/test_wfst") == 0
+    assert rate(recipe, "exp/test_wfst", capsys) == "%WER 0.00 [ 0 / 30, 0 ins, 0 del, 0 sub ] exp/test_wfst"
+    details = json.loads((recipe / "exp/test_wfst/decode.json").read_text())
+    assert (details["method"], details["beam"]) == ("wfst", {"beam": 12.0, "max_active": 3000})
+    lists = ["--nbest", "3", "--rescore-lm", "lm.arpa", "--out", "exp/nbest"]
+    assert run(recipe, *decode, *test, *lists) == 0
+    words = {line.split()[0]: line.split()[1:] for line in (recipe / "exp/nbest/hyp.txt").read_text().splitlines()}
+    rows = [json.loads(line) for line in (recipe / "exp/nbest/nbest.jsonl").read_text().splitlines()]
+    assert {row["id"]: row["hypotheses"][0]["words"] for row in rows} == words
+    assert all(1 <= len(row["hypotheses"]) <= 3 for row in rows)
+    assert set(rows[0]["hypotheses"][0]) == {"words", "score", "acoustic", "lm"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--method", "wfst"], "--method wfst needs --graph"),
+        (["--method", "greedy", "--nbest", "3"], "--nbest and --rescore-lm go with"),
+        (["--method", "wfst", "--graph", "nowhere"], "nowhere is not a decoding graph"),
+    ],
+)
+def test_a_graph_search_that_lacks_something_is_one_line(
+    recipe: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    command = ["decode", "--checkpoint", "exp/final", "--cuts", "data/cuts_dev.jsonl.gz", "--out", "x", *options]
+    assert run(recipe, *command) in (1, 2)
+    message = capsys.readouterr().err.strip()
+    assert words in message
+    assert "\n" not in message
