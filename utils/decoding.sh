@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2154
 # Stages 7 and 8, the same for every corpus and system: decode dev and test, count errors, write RESULTS.md.
-# The recipe sets: data lang lm exp decode nj
+# The recipe sets: data lang lm exp decode fsa_engine nj
 
-stage 7 "decoding: greedy, and beam search with weights tuned on dev"
+stage 7 "decoding: greedily, and with the language model, its weights tuned on dev"
 decodings=()
-if [[ $decode != beam ]]; then
+if [[ $decode == greedy || $decode == both ]]; then
     for set in dev test; do
         out=$exp/decode_${set}_greedy
         step "$out" --needs "$exp/final" --needs "$data/fbank/cuts_$set.jsonl.gz" -- \
@@ -13,14 +13,25 @@ if [[ $decode != beam ]]; then
     done
 fi
 if [[ $decode != greedy ]]; then
-    step "$exp/decode_dev" --needs "$exp/final" --needs "$data/fbank/cuts_dev.jsonl.gz" --needs "$lm" -- \
-        speechkit decode --checkpoint "$exp/final" --cuts "$data/fbank/cuts_dev.jsonl.gz" --out "$exp/decode_dev" \
-        --method beam --lm "$lm" --sweep --nj "$nj"
-    weights=$exp/decode_dev/weights.json
-    step "$exp/decode_test" --needs "$exp/final" --needs "$data/fbank/cuts_test.jsonl.gz" --needs "$lm" --needs "$weights" -- \
-        speechkit decode --checkpoint "$exp/final" --cuts "$data/fbank/cuts_test.jsonl.gz" --out "$exp/decode_test" \
-        --method beam --lm "$lm" --weights "$weights" --nj "$nj"
-    decodings+=("$exp/decode_dev" "$exp/decode_test")
+    method=wfst
+    model=(--graph "$lang/graph")
+    if [[ $fsa_engine == k2 ]]; then
+        model+=(--wfst-backend k2)
+    fi
+    if [[ $decode == beam ]]; then
+        method=beam
+        model=(--lm "$lm")
+    fi
+    dev=$exp/decode_dev_$method
+    step "$dev" --needs "$exp/final" --needs "$data/fbank/cuts_dev.jsonl.gz" --needs "${model[1]}" -- \
+        speechkit decode --checkpoint "$exp/final" --cuts "$data/fbank/cuts_dev.jsonl.gz" --out "$dev" \
+        --method "$method" "${model[@]}" --sweep --nj "$nj"
+    out=$exp/decode_test_$method
+    step "$out" --needs "$exp/final" --needs "$data/fbank/cuts_test.jsonl.gz" --needs "${model[1]}" \
+        --needs "$dev/weights.json" -- \
+        speechkit decode --checkpoint "$exp/final" --cuts "$data/fbank/cuts_test.jsonl.gz" --out "$out" \
+        --method "$method" "${model[@]}" --weights "$dev/weights.json" --nj "$nj"
+    decodings+=("$dev" "$out")
 fi
 
 stage 8 "scoring and RESULTS.md"

@@ -9,6 +9,8 @@
 #                        --needs: an input; --files: an input folder of which every file is looked at;
 #                        --keep: expensive, so after a change it stops the recipe and says so
 #   always [--needs PATH]... -- COMMAND...           runs whenever its stage does
+#   decoding_graph                                   in stage 2: the graph that --decode wfst searches
+#   alignment_stage                                  stage 3, from utils/alignment.sh
 #   system_stages                                    stages 4 to 6 of --system, from utils/systems/
 #   decoding_stages                                  stages 7 and 8, from utils/decoding.sh
 #   finish                                           the last line: says how it went
@@ -55,7 +57,7 @@ system_names() {
 
 # shellcheck disable=SC2034       # recipes and systems use them
 {
-    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' nj=1 decode=both lm='' seed=0
+    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' nj=1 decode=both lm='' fsa_engine=auto seed=0
     force=false dry_run=false help=false
     data=data                     # not an option: a recipe may choose a folder below data/
 }
@@ -69,8 +71,9 @@ option config file "configuration of the system (default conf/SYSTEM.yaml)"
 option set key=value "change one value of the configuration; may be repeated"
 option exp path "folder of the experiment (default exp/SYSTEM)"
 option nj int:1.. "number of parallel processes"
-option decode one-of:greedy,beam,both "how to decode"
-option lm file "n-gram model in ARPA format for beam search (default: the one of stage 2)"
+option decode one-of:greedy,beam,wfst,both "how to decode: without LM, by beam search or on a graph of lexicon and LM (both: greedy, wfst)"
+option lm file "n-gram model in ARPA format for decoding (default: the one of stage 2)"
+option fsa_engine one-of:auto,torch,k2 "what searches graphs: the built-in engine or k2 (auto: k2 if it is installed)"
 option seed int:0.. "seed of the training"
 option force flag "redo the chosen stages; their old output is removed first"
 option dry_run flag "list the chosen stages, their inputs and outputs and what would run; change nothing"
@@ -214,6 +217,18 @@ stage() {
 
 in_range() {
     [[ $mode != help ]] && ((stage <= stage_number && stage_number <= stop_stage))
+}
+
+# shellcheck disable=SC2154       # lang is the recipe's
+decoding_graph() {
+    if [[ $decode == wfst || $decode == both ]]; then
+        step "$lang/graph" --needs "$lang" --needs "$lm" -- speechkit graph --lang "$lang" --lm "$lm" --out "$lang/graph"
+    fi
+}
+
+alignment_stage() {
+    # shellcheck source=utils/alignment.sh
+    . "$SPEECHKIT_ROOT/utils/alignment.sh"
 }
 
 system_stages() {

@@ -27,6 +27,7 @@ if ! given exp; then
 fi
 lang=$data/lang
 lm=${lm:-$lang/lm.arpa}
+hmm=exp/hmm/$fold
 split=()
 if [[ -n $test_speakers ]]; then
     split=(--test-speakers "$test_speakers")
@@ -55,11 +56,14 @@ stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
 step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
     speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
 
-stage 2 "language: phones, lexicon of the ten words, n-gram model"
+stage 2 "language: phones, lexicon of the ten words, n-gram model, decoding graph"
 step "$lang" --needs "$data/valid" --needs local/lexicon.txt -- \
     speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit phone --lexicon local/lexicon.txt --out "$lang"
 step "$lang/lm.arpa" --needs "$lang/lm_text.txt" -- \
     speechkit ngram --text "$lang/lm_text.txt" --order "$ngram_order" --out "$lang/lm.arpa"
+decoding_graph
+
+alignment_stage                   # 3, from utils/alignment.sh
 
 system_stages                     # 4 to 6, from utils/systems/<system>.sh
 

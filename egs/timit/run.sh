@@ -17,6 +17,7 @@ option max_bad_ratio float "fail if a greater part of the recordings is unusable
 begin "$@"
 lang=$data/lang
 lm=${lm:-$lang/lm.arpa}
+hmm=exp/hmm
 export SPEECHKIT_CORPUS=TIMIT     # the name in RESULTS.md
 
 stage 0 "data preparation"
@@ -34,11 +35,14 @@ stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
 step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
     speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
 
-stage 2 "language: phones, lexicon, n-gram model"
+stage 2 "language: phones, lexicon, n-gram model, decoding graph"
 step "$lang" --needs "$data/valid" -- \
     speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit phone --phone-set "$phone_set" --out "$lang"
 step "$lang/lm.arpa" --needs "$lang/lm_text.txt" -- \
     speechkit ngram --text "$lang/lm_text.txt" --order "$ngram_order" --out "$lang/lm.arpa"
+decoding_graph
+
+alignment_stage                   # 3, from utils/alignment.sh
 
 system_stages                     # 4 to 6, from utils/systems/<system>.sh
 

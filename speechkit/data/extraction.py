@@ -115,8 +115,10 @@ def _result_file(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
 
 
-def extract(cuts: Path, out: Path, config: FeaturesConfig, seed: int, nj: int) -> dict[str, list[Problem]]:
-    """Extract features of all splits in folder `cuts` and write cuts, statistics and `report.jsonl` to `out`.
+def extract(
+    cuts: Path, out: Path, config: FeaturesConfig, seed: int, nj: int, splits: Sequence[str] = SPLITS
+) -> dict[str, list[Problem]]:
+    """Extract features of the `splits` in folder `cuts` and write cuts, statistics and `report.jsonl` to `out`.
 
     Returns the utterances left out, by split: those shorter than one window.
 
@@ -125,9 +127,9 @@ def extract(cuts: Path, out: Path, config: FeaturesConfig, seed: int, nj: int) -
     """
     start, audio, computed = time.monotonic(), 0.0, 0.0
     left_out, table = {}, Cmvn()
-    for split in SPLITS:
+    for split in splits:
         require_file(cuts / f"cuts_{split}.jsonl.gz", "run `speechkit validate`, or correct --in")
-    for split in SPLITS:
+    for split in splits:
         manifest = cuts / f"cuts_{split}.jsonl.gz"
         plan = config if split == "train" else replace(config, speeds=(1.0,), fbank=replace(config.fbank, dither=0.0))
         size, total = _shard_sizes(manifest, plan)

@@ -6,6 +6,7 @@ trust without looking again.
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,10 @@ class Validated:
         return {**counts, "reasons": dict(sorted(reasons.items()))}
 
 
-def validate(manifests: Path, out: Path, sampling_rate: int, max_bad_ratio: float, nj: int) -> dict[str, Validated]:
-    """Validate all splits of `manifests`; write cuts, `report.jsonl` and `summary.json` to `out`.
+def validate(
+    manifests: Path, out: Path, sampling_rate: int, max_bad_ratio: float, nj: int, splits: Sequence[str] = SPLITS
+) -> dict[str, Validated]:
+    """Validate the splits of `manifests`; write cuts, `report.jsonl` and `summary.json` to `out`.
 
     Args:
         manifests: folder that `write_manifests` filled.
@@ -53,15 +56,16 @@ def validate(manifests: Path, out: Path, sampling_rate: int, max_bad_ratio: floa
         sampling_rate: the rate in Hz that every file must have.
         max_bad_ratio: bad items among all items, over all splits, above which this raises.
         nj: processes that decode.
+        splits: names of the splits.
 
     Raises:
         SpeechkitError: too much is bad, or nothing is good; the report is written first.
     """
-    contents = {split: read_manifests(manifests, split) for split in SPLITS}
+    contents = {split: read_manifests(manifests, split) for split in splits}
     reasons = _decode_all(contents, sampling_rate, nj)
     results = {split: _judge(split, content, reasons) for split, content in contents.items()}
     report = out / "report.jsonl"
-    for split in SPLITS:
+    for split in splits:
         (out / f"cuts_{split}.jsonl.gz").unlink(missing_ok=True)
     write_problems(report, (problem for result in results.values() for problem in result.problems))
     write_json(out / "summary.json", {split: result.summary() for split, result in results.items()})

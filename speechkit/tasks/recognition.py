@@ -1,8 +1,8 @@
-"""Recognition of a set of cuts: emissions once, then greedy decoding or beam search."""
+"""Recognition of a set of cuts: emissions once, then greedy decoding or a search with a language model."""
 
-import functools
+import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,17 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from speechkit.common.errors import SpeechkitError
 from speechkit.common.progress import progress
 from speechkit.data.batches import load_cuts, ordered_batches, text_fields
 from speechkit.data.parallel import parallel_map
-from speechkit.decode.beam import BeamConfig, BeamSearch, Weights
+from speechkit.decode.beam import Hypothesis, Weights
 from speechkit.decode.greedy import greedy
-from speechkit.decode.sweep import SweepPoint, rank, sweep_utterance
+from speechkit.decode.methods import Grid, Method
+from speechkit.decode.sweep import SweepPoint, rank
 from speechkit.features.cmvn import Cmvn
+from speechkit.fsa.wfst.graph import Topology
 from speechkit.tasks.ctc import Recognizer, error_rate
-from speechkit.text.lang import Lang
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 SECONDS_PER_BATCH = 200.0
 
 
@@ -58,50 +61,91 @@ class RecognitionSet:
             words[each.id] = self.recognizer.lang.words(tokens)
         return words
 
-    def decode_beam(self, lm: Path, beam: BeamConfig, weights: Weights, num_jobs: int) -> dict[str, list[str]]:
-        """Words of each utterance by beam search with given weights."""
+    def decode(self, method: Method, weights: Weights, num_jobs: int) -> dict[str, list[str]]:
+        """Words of each utterance with given weights."""
         emissions = list(self.emissions())
-        found = parallel_map(SearchJob(self._lang(), lm, beam, weights), emissions, num_jobs)
-        return {each.id: words[weights] for each, words in zip(emissions, self._progress(found), strict=True)}
+        found = self._mapped(method, WordsJob(method, weights), emissions, num_jobs)
+        return {each.id: words for each, words in zip(emissions, found, strict=True)}
 
-    def sweep(self, lm: Path, beam: BeamConfig, num_jobs: int) -> tuple[list[SweepPoint], dict[str, list[str]]]:
+    def sweep(self, method: Method, num_jobs: int) -> tuple[list[SweepPoint], dict[str, list[str]]]:
         """Error rate of every grid point, best first, and the words of each utterance at the best."""
         emissions = list(self.emissions())
-        results = list(self._progress(parallel_map(SearchJob(self._lang(), lm, beam), emissions, num_jobs)))
+        results = list(self._mapped(method, GridJob(method), emissions, num_jobs))
         scored = self.recognizer.scored
         references = [scored(each.reference) for each in emissions]
         points = rank(results, lambda _, words: error_rate(references, [scored(each) for each in words]))
         best = points[0].weights
         return points, {each.id: words[best] for each, words in zip(emissions, results, strict=True)}
 
+    def nbest(self, method: Method, weights: Weights, size: int, num_jobs: int) -> dict[str, list[Hypothesis]]:
+        """At most `size` hypotheses of each utterance, best first."""
+        emissions = list(self.emissions())
+        found = self._mapped(method, NbestJob(method, weights, size), emissions, num_jobs)
+        return {each.id: hypotheses for each, hypotheses in zip(emissions, found, strict=True)}
+
     def references(self) -> dict[str, list[str]]:
         """Reference words of each utterance, without running the model."""
         return {cut.id: self.recognizer.lang.reference(text_fields(cut)) for cut in self.cuts}
 
-    def _lang(self) -> str:
+    def lang(self) -> str:
+        """The model's language as JSON, for methods that need it."""
         return json.dumps(self.recognizer.lang.state())
+
+    def topology(self) -> Topology | None:
+        """What the model was trained to give between equal tokens, where its configuration says so."""
+        config = self.recognizer.config
+        return Topology(config.lfmmi.topology) if config.loss == "lfmmi" else None
+
+    def _mapped(
+        self, method: Method, job: Callable[[Emission], Result], emissions: list[Emission], num_jobs: int
+    ) -> Iterator[Result]:
+        method.prepare()
+        return self._progress(parallel_map(job, emissions, num_jobs if method.forks else 1))
 
     def _progress(self, items: Iterable[Item]) -> Iterator[Item]:
         return progress(items, total=len(self.cuts), description="decoding")
 
 
 @dataclass(frozen=True)
-class SearchJob:
-    """Beam search of one utterance in a worker process, at `weights` or at every point of the grid."""
+class WordsJob:
+    """The best words of one utterance, in a worker process."""
 
-    lang: str
-    lm: Path
-    beam: BeamConfig
-    weights: Weights | None = None
+    method: Method
+    weights: Weights
 
-    def __call__(self, emission: Emission) -> dict[Weights, list[str]]:
-        search = _search(self.lang, self.lm, self.beam)
-        if self.weights is None:
-            return sweep_utterance(search, emission.log_probs)
-        return {self.weights: search.decode(emission.log_probs, self.weights)}
+    def __call__(self, emission: Emission) -> list[str]:
+        with _named(emission):
+            return self.method.words(emission.log_probs, self.weights)
 
 
-@functools.lru_cache(maxsize=1)
-def _search(lang: str, lm: Path, beam: BeamConfig) -> BeamSearch:
-    """Each process builds the search once: flashlight's objects cannot be sent between processes."""
-    return BeamSearch(Lang.from_state(json.loads(lang)), lm, beam)
+@dataclass(frozen=True)
+class GridJob:
+    """The best words of one utterance at every point of the grid of weights."""
+
+    method: Method
+
+    def __call__(self, emission: Emission) -> Grid:
+        with _named(emission):
+            return self.method.grid(emission.log_probs)
+
+
+@dataclass(frozen=True)
+class NbestJob:
+    """The `size` best hypotheses of one utterance."""
+
+    method: Method
+    weights: Weights
+    size: int
+
+    def __call__(self, emission: Emission) -> list[Hypothesis]:
+        with _named(emission):
+            return self.method.nbest(emission.log_probs, self.weights, self.size)
+
+
+@contextlib.contextmanager
+def _named(emission: Emission) -> Iterator[None]:
+    """Add the utterance to what is wrong with it."""
+    try:
+        yield
+    except SpeechkitError as error:
+        raise type(error)(f"utterance {emission.id}: {error}") from error

@@ -40,7 +40,7 @@ def test_dry_run_of_a_fresh_experiment_lists_training_and_decoding(recipe: Path,
     result = call(recipe, "--dry-run", "--exp", str(tmp_path / "exp"))
     assert result.returncode == 0, result.stderr
     assert f"      output  {tmp_path / 'exp'}" in result.stdout
-    assert f"      output  {tmp_path / 'exp' / 'decode_test'}" in result.stdout
+    assert f"      output  {tmp_path / 'exp' / 'decode_test_wfst'}" in result.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -57,12 +57,12 @@ def test_unknown_voice_is_named():
 
 def test_missing_loader_names_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    espeak._installation.cache_clear()
+    espeak.installation.cache_clear()
     try:
         with pytest.raises(SpeechkitError, match="pip install espeakng-loader"):
             espeak.synthesise(TEXT, VOICE)
     finally:
-        espeak._installation.cache_clear()
+        espeak.installation.cache_clear()
 
 
 @pytest.mark.parametrize("folder", ["größe und maß", "d" * 200])

@@ -1,0 +1,137 @@
+"""The units that have models, and how a transcript becomes sequences of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from speechkit.common.errors import SpeechkitError
+from speechkit.text.lang import Lang
+from speechkit.text.lexicon import Lexicon
+from speechkit.text.phones import fold
+from speechkit.text.tokens import WORD_BOUNDARY
+
+SILENCE = "sil"
+TIMIT_SILENCES = ("h#", "pau", SILENCE)
+Pronunciation = tuple[int, ...]
+
+
+class OutOfVocabularyError(SpeechkitError):
+    """Words of a transcript that the lexicon lacks; the message names them."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = sorted(set(words))
+        super().__init__(f"out of vocabulary: {' '.join(self.words)}")
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """Words of an utterance, each with its pronunciations in unit ids."""
+
+    words: tuple[str, ...]
+    pronunciations: tuple[tuple[Pronunciation, ...], ...]
+
+    @property
+    def first_choice(self) -> list[int]:
+        """Units of the first pronunciation of every word."""
+        return [unit for alternatives in self.pronunciations for unit in alternatives[0]]
+
+    @property
+    def shortest(self) -> int:
+        """Fewest units that any choice of pronunciations has."""
+        return sum(min(map(len, alternatives)) for alternatives in self.pronunciations)
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units with a model each, numbered by their place in `names`.
+
+    Attributes:
+        names: the units.
+        silences: those of them that are silence; where `lexicon` is given, the first may come around every word.
+        lexicon: words in units; None where transcripts consist of units, silences included.
+        field: the supervision field that holds the transcript.
+        phone_set: TIMIT phones are folded to this set; None for other transcripts.
+    """
+
+    names: tuple[str, ...]
+    silences: tuple[str, ...]
+    lexicon: Lexicon | None
+    field: str = "text"
+    phone_set: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Number of each unit."""
+        return {name: number for number, name in enumerate(self.names)}
+
+    @property
+    def silence_ids(self) -> tuple[int, ...]:
+        """Numbers of the silences."""
+        return tuple(self.ids[name] for name in self.silences)
+
+    @property
+    def optional_silence(self) -> int | None:
+        """The silence that may come around words, None where transcripts say where silence is."""
+        return None if self.lexicon is None else self.silence_ids[0]
+
+    @classmethod
+    def of_lexicon(cls, lexicon: Lexicon) -> "Units":
+        """Units that spell the words of a lexicon, and a silence."""
+        spoken = tuple(unit for unit in lexicon.tokens if unit != SILENCE)
+        return cls((*spoken, SILENCE), (SILENCE,), lexicon)
+
+    @classmethod
+    def of_lang(cls, lang: Lang) -> "Units":
+        """Units of a language folder: TIMIT phones, else the phones or letters that spell its words."""
+        if lang.phone_set:
+            names = tuple(lang.tokens)[1:]
+            return cls(names, tuple(name for name in names if name in TIMIT_SILENCES), None, "phones", lang.phone_set)
+        if lang.unit == "word":
+            return cls.of_lexicon(Lexicon((word, tuple(word)) for word in lang.lexicon.words))
+        return cls.of_lexicon(
+            Lexicon((word, [unit for unit in units if unit != WORD_BOUNDARY]) for word, units in lang.lexicon.entries)
+        )
+
+    def transcript(self, fields: Mapping[str, str | None]) -> Transcript:
+        """What was said in an utterance.
+
+        Raises:
+            OutOfVocabularyError: the lexicon lacks a word.
+            SpeechkitError: there is no transcript, or it holds a phone of another set.
+        """
+        text = (fields.get(self.field) or "").split()
+        if not text:
+            raise SpeechkitError(f"no transcript: its '{self.field}' is empty")
+        words = tuple(fold(text, self.phone_set) if self.phone_set else text)
+        known = self.ids if self.lexicon is None else self.lexicon
+        unknown = [word for word in words if word not in known]
+        if unknown:
+            raise OutOfVocabularyError(unknown)
+        if self.lexicon is None:
+            return Transcript(words, tuple(((self.ids[word],),) for word in words))
+        return Transcript(words, tuple(self._numbered(self.lexicon.spellings(word)) for word in words))
+
+    def _numbered(self, spellings: Sequence[Sequence[str]]) -> tuple[Pronunciation, ...]:
+        return tuple(tuple(self.ids[unit] for unit in spelling) for spelling in spellings)
+
+    def state(self) -> dict[str, Any]:
+        """Everything as JSON-able values, for checkpoints."""
+        entries = None if self.lexicon is None else [[word, list(units)] for word, units in self.lexicon.entries]
+        return {
+            "names": list(self.names),
+            "silences": list(self.silences),
+            "lexicon": entries,
+            "field": self.field,
+            "phone_set": self.phone_set,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Units":
+        """The inverse of `state`."""
+        entries = state["lexicon"]
+        lexicon = None if entries is None else Lexicon((word, tuple(units)) for word, units in entries)
+        return cls(tuple(state["names"]), tuple(state["silences"]), lexicon, state["field"], state["phone_set"])
