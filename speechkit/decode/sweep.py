@@ -21,11 +21,21 @@ class SweepPoint:
     error_rate: float
 
 
+def grid() -> list[Weights]:
+    """All points."""
+    return [Weights(lm=lm, word=word) for lm in LM_WEIGHTS for word in WORD_SCORES]
+
+
 def sweep_utterance(search: BeamSearch, log_probs: npt.NDArray[np.float32]) -> dict[Weights, list[str]]:
     """Words of one utterance at every point of the grid: one search per LM weight, ranked by each word score."""
+    return sweep_hypotheses(lambda lm: search.search(log_probs, Weights(lm=lm)))
+
+
+def sweep_hypotheses(hypotheses: Callable[[float], list[Hypothesis]]) -> dict[Weights, list[str]]:
+    """Words at every point of the grid: the best by each word score of what is found with an LM weight."""
     words: dict[Weights, list[str]] = {}
     for lm in LM_WEIGHTS:
-        found = search.search(log_probs, Weights(lm=lm)) or [Hypothesis([], 0.0, 0.0)]
+        found = hypotheses(lm) or [Hypothesis([], 0.0, 0.0)]
         for word in WORD_SCORES:
             weights = Weights(lm=lm, word=word)
             words[weights] = max(found, key=lambda each: each.score(weights)).words  # noqa: B023

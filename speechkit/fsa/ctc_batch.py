@@ -1,11 +1,16 @@
 """CTC graphs of a whole batch of token sequences at once, for losses and alignments, which need new ones always."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from speechkit.fsa.graph import FINAL_LABEL, NO_AUX, GraphBatch
 from speechkit.fsa.topology import BLANK
+
+Array = npt.NDArray[Any]
 
 
 def ctc_graphs(targets: Tensor, target_lengths: Tensor, *, standard: bool = True) -> GraphBatch:
@@ -44,9 +49,6 @@ def ctc_graphs(targets: Tensor, target_lengths: Tensor, *, standard: bool = True
         aux={"token": torch.from_numpy(token)},
     )
     return batch if targets.device.type == "cpu" else batch.to(targets.device)
-
-
-Array = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
 
 
 def _arcs(tokens: Array, counts: Array, standard: bool) -> tuple[Array, Array, Array, Array, Array]:

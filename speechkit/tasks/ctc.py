@@ -32,7 +32,7 @@ from speechkit.models.acoustic import AcousticModel, AcousticModelConfig
 from speechkit.nn.lengths import valid_mask
 from speechkit.tasks.lfmmi import Lfmmi, LfmmiConfig, Words
 from speechkit.tasks.objective import Ctc, LossName, Objective
-from speechkit.tasks.token_times import token_times
+from speechkit.tasks.token_times import TokenTimes, token_times
 from speechkit.text.lang import Lang
 from speechkit.text.phones import fold
 from speechkit.train.checkpoint import MODEL, load_tensors, save_folder
@@ -159,9 +159,12 @@ class CtcTask:
         self.update: Callable[[], int] = lambda: 0
         config = recognizer.config
         self.dataset = recognizer.dataset()
-        cuts = load_cuts(data / "cuts_train.jsonl.gz")
-        self.objective = _objective(recognizer, cuts, alignments or data / "cuts_train.jsonl.gz", fsa_engine)
-        train, self.dropped = keep_trainable(cuts, self._fits)
+        train, times, unaligned = load_cuts(data / "cuts_train.jsonl.gz"), None, []
+        if config.loss == "lfmmi" and config.lfmmi.numerator == "alignment":
+            train, times, unaligned = _aligned(train, alignments or data / "cuts_train.jsonl.gz", recognizer.lang)
+        self.objective = _objective(recognizer, train, times, fsa_engine)
+        train, too_short = keep_trainable(train, self._fits)
+        self.dropped = [*unaligned, *too_short]
         self.dev = list(load_cuts(data / "cuts_dev.jsonl.gz").sort_by_duration(ascending=True))
         self.train_seconds = sum(cut.duration for cut in train)
         self.batches = TrainingBatches(train, self.dataset, config.batches, seed, world.rank, world.size)
@@ -204,23 +207,28 @@ class CtcTask:
         return f"utterances {' '.join(batch.ids[:10])}{' ...' if len(batch.ids) > 10 else ''}"
 
 
-def _objective(recognizer: Recognizer, cuts: Any, alignments: Path, fsa_engine: str) -> Objective:
-    config, lang = recognizer.config, recognizer.lang
+def _aligned(cuts: Any, alignments: Path, lang: Lang) -> tuple[Any, dict[str, TokenTimes], list[str]]:
+    """The cuts that have an alignment, the alignments, and the ids of the others, which are logged."""
+    found = {cut.id: token_times(cut, lang) for cut in load_cuts(alignments)}
+    times = {name: each for name, each in found.items() if each is not None}
+    lost = [cut.id for cut in cuts if cut.id not in times]
+    if not lost:
+        return cuts, times, lost
+    problem = f"{len(lost)} utterances have no alignment of phones in {alignments} that fits their words"
+    kept = cuts.filter(lambda cut: cut.id in times)
+    if next(iter(kept), None) is None:
+        raise SpeechkitError(f"all {problem}; name an aligned set with --alignments, or set lfmmi.numerator=transcript")
+    log.warning("left out: %s: %s", problem, " ".join(lost[:20]))
+    return kept, times, lost
+
+
+def _objective(recognizer: Recognizer, cuts: Any, times: dict[str, TokenTimes] | None, fsa_engine: str) -> Objective:
+    config = recognizer.config
     if config.loss == "ctc":
         return Ctc()
-    times = None
-    if config.lfmmi.numerator == "alignment":
-        found = {cut.id: token_times(cut, lang) for cut in load_cuts(alignments)}
-        times = {name: each for name, each in found.items() if each is not None}
-        lost = [cut.id for cut in cuts if cut.id not in times]
-        if lost:
-            raise SpeechkitError(
-                f"{alignments} has no alignment of phones that fits the words for {len(lost)} training utterances, "
-                f"{lost[0]} among them; name an aligned set with --alignments, or set lfmmi.numerator=transcript"
-            )
     return Lfmmi(
         config.lfmmi,
-        len(lang.tokens),
+        len(recognizer.lang.tokens),
         [recognizer.encode(text_fields(cut)) for cut in cuts],
         recognizer.pronunciations,
         times=times,

@@ -24,8 +24,12 @@ from speechkit.fsa.paths import BestPaths
 
 Array = npt.NDArray[Any]
 
-# Arcs times frames under which threads do not pay, about half a millisecond.
-LEAST_WORK = 300_000
+# Rough nanoseconds per arc and frame: searches and sums through banded and through listed graphs; per value written.
+SEARCH_TIME = {BANDED: 0.2, LISTED: 1.0}
+SUM_TIME = {BANDED: 1.0, LISTED: 3.0}
+SPREAD_TIME = 0.2
+# Under this many nanoseconds threads do not pay: on a busy machine it takes as long until the last one gets its turn.
+LEAST_TIME = 2e6
 # Bytes that the search for one path may take: what is longer is computed twice.
 SEARCH_MEMORY = 64_000_000
 
@@ -45,14 +49,14 @@ class Sums(NamedTuple):
         """Occupation probabilities `(N, T, V)`, those of each utterance times its `scale` `(N,)`."""
         dense = torch.empty(self.batch.log_probs.shape)
         run = functools.partial(_spread, self.batch, self.layout, scale.float().numpy(), dense.numpy())
-        _in_threads(run, np.arange(len(dense)), dense.numel())
+        _in_threads(run, np.arange(len(dense)), SPREAD_TIME * dense.numel())
         return dense
 
     def arc_gradient(self, scale: Tensor, arc_splits: Tensor) -> Tensor:
         """Expected counts of all arcs of the batch of graphs, summed over utterances with weights `scale` `(N,)`."""
         summed = np.zeros(int(arc_splits[-1]))
         for n, weight in enumerate(scale.tolist()):
-            first = int(arc_splits[self.batch.index[n]])
+            first = int(arc_splits[self.batch.graph_of[n]])
             summed[first : first + self.arc_sizes[n]] += weight * self._noted(n)
         return torch.from_numpy(summed)
 
@@ -87,7 +91,7 @@ def sum_paths(
     batch = Batch(
         log_probs=values,
         lengths=frames,
-        index=index,
+        graph_of=index,
         totals=np.full(len(frames), -np.inf),
         starts=np.cumsum(label_sizes) - label_sizes,
         occupied=np.empty(label_sizes.sum(), np.float32),
@@ -96,10 +100,11 @@ def sum_paths(
     )
     banded, listed = (_by_length(frames, layout.graphs[index, KIND] == kind) for kind in (BANDED, LISTED))
     work = _work(arcs, index, frames)
-    _in_threads(functools.partial(_sum_banded, batch, layout, keep), banded, work)
+    _in_threads(functools.partial(_sum_banded, batch, layout, keep), banded, SUM_TIME[BANDED] * work)
     single, blocks = _blocks(listed, index) if notes != POSTERIORS else (listed, np.zeros((0, LANES), np.int64))
+    work *= SUM_TIME[LISTED]
     _in_threads(functools.partial(_sum_single, batch, arcs, layout, keep, notes), single, work)
-    _in_threads(functools.partial(_sum_lanes, batch, arcs, layout, keep, notes), blocks, work)
+    _in_threads(functools.partial(_sum_lanes, batch, arcs, layout, keep, notes), blocks, work / LANES)
     return Sums(layout, batch, arc_sizes)
 
 
@@ -111,7 +116,7 @@ def best_path(log_probs: Tensor, lengths: Tensor, graphs: GraphBatch, beam: floa
     search = Search(
         log_probs=values,
         lengths=frames,
-        index=index,
+        graph_of=index,
         beam=np.inf if beam is None else float(beam),
         sizes=block_sizes(frames, layout.graphs[index], SEARCH_MEMORY),
         scores=np.full(len(frames), -np.inf),
@@ -122,24 +127,24 @@ def best_path(log_probs: Tensor, lengths: Tensor, graphs: GraphBatch, beam: floa
     work = _work(arcs, index, frames)
     for kind, search_kind in ((BANDED, banded_paths), (LISTED, listed_paths)):
         rows = _by_length(frames, layout.graphs[index, KIND] == kind)
-        _in_threads(functools.partial(_search, search_kind, search, arcs, layout), rows, work)
+        _in_threads(functools.partial(_search, search_kind, search, arcs, layout), rows, SEARCH_TIME[kind] * work)
     scores, path, path_scores, final_arcs = map(torch.from_numpy, search[5:])
     return BestPaths(scores, path, path_scores, final_arcs)
 
 
 def _sum_banded(batch: Batch, layout: Layout, keep: bool, rows: Array) -> None:
-    band_totals(batch, rows, layout, band_work(batch.lengths[rows], layout.graphs[batch.index[rows]], keep), keep)
+    band_totals(batch, rows, layout, band_work(batch.lengths[rows], layout.graphs[batch.graph_of[rows]], keep), keep)
 
 
 def _sum_single(batch: Batch, arcs: Arcs, layout: Layout, keep: bool, notes: int, rows: Array) -> None:
-    chosen = batch.index[rows]
+    chosen = batch.graph_of[rows]
     num_arcs = int(np.diff(arcs.arc_splits)[chosen].max())
     work = list_work(batch.lengths[rows], layout.graphs[chosen], num_arcs, 1, keep=keep, noted=0)
     single_totals(batch, rows, arcs, layout, work, keep, notes)
 
 
 def _sum_lanes(batch: Batch, arcs: Arcs, layout: Layout, keep: bool, notes: int, blocks: Array) -> None:
-    chosen = batch.index[blocks[:, 0]]
+    chosen = batch.graph_of[blocks[:, 0]]
     num_arcs = int(np.diff(arcs.arc_splits)[chosen].max())
     noted = 0 if notes == NOTHING else num_arcs
     longest = np.where(blocks >= 0, batch.lengths[blocks], 0).max(1)
@@ -148,7 +153,7 @@ def _sum_lanes(batch: Batch, arcs: Arcs, layout: Layout, keep: bool, notes: int,
 
 
 def _search(run: Callable[..., object], search: Search, arcs: Arcs, layout: Layout, rows: Array) -> None:
-    work = best_work(search.lengths[rows], layout.graphs[search.index[rows]], search.sizes[rows])
+    work = best_work(search.lengths[rows], layout.graphs[search.graph_of[rows]], search.sizes[rows])
     run(search, rows, arcs, layout, work)
 
 
@@ -168,8 +173,9 @@ def _used(graphs: GraphBatch) -> Array:
     return used
 
 
-def _work(arcs: Arcs, index: Array, frames: Array) -> int:
-    return int((np.diff(arcs.arc_splits)[index] * frames).sum())
+def _work(arcs: Arcs, index: Array, frames: Array) -> float:
+    """Arcs times frames."""
+    return float((np.diff(arcs.arc_splits)[index] * frames).sum())
 
 
 def _blocks(rows: Array, index: Array) -> tuple[Array, Array]:
@@ -183,17 +189,16 @@ def _blocks(rows: Array, index: Array) -> tuple[Array, Array]:
     return np.concatenate([empty, *single]), np.array(filled, np.int64).reshape(-1, LANES)
 
 
-def _in_threads(run: Callable[[Array], object], items: Array, work: int) -> None:
-    """Run a kernel on items that are sorted by falling size, in as many threads as torch uses."""
-    threads = min(torch.get_num_threads(), len(items))
-    if threads == 0:
+def _in_threads(run: Callable[[Array], object], items: Array, nanoseconds: float) -> None:
+    """Run a kernel on items that are sorted by falling size, in as many threads as torch uses if it takes long."""
+    if not len(items):
         return
-    if threads == 1 or work < LEAST_WORK:
-        run(np.ascontiguousarray(items))
-        return
+    threads = min(torch.get_num_threads(), len(items)) if nanoseconds >= LEAST_TIME else 1
     shares = [np.ascontiguousarray(items[first::threads]) for first in range(threads)]
-    for _ in _pool(os.getpid(), threads).map(run, shares):
-        pass
+    others = [_pool(os.getpid(), torch.get_num_threads()).submit(run, share) for share in shares[1:]]
+    run(shares[0])
+    for other in others:
+        other.result()
 
 
 @functools.lru_cache(maxsize=1)
@@ -206,7 +211,7 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
 def _spread(batch: Any, layout: Any, scale: Any, dense: Any, rows: Any) -> Any:
     """Write occupation probabilities to their columns, times the scale of the utterance, and zeros elsewhere."""
     for n in rows:
-        graph = layout.graphs[batch.index[n]]
+        graph = layout.graphs[batch.graph_of[n]]
         count = graph[LABELS]
         columns = layout.labels[graph[LABELS_AT] : graph[LABELS_AT] + count]
         for t in range(dense.shape[1]):

@@ -91,7 +91,7 @@ def band_work(lengths: Array, graphs: Array, keep: bool) -> BandWork:
 def band_totals(batch: Any, rows: Any, layout: Any, work: Any, keep: Any) -> Any:
     """Total scores of some utterances with banded graphs and, if `keep`, occupation probabilities of their labels."""
     for n in rows:
-        length, row = batch.lengths[n], layout.graphs[batch.index[n]]
+        length, row = batch.lengths[n], layout.graphs[batch.graph_of[n]]
         band, unfit = _band(layout, row, work)
         if unfit:
             batch.totals[n] = np.nan

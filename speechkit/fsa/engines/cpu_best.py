@@ -21,14 +21,14 @@ class Search(NamedTuple):
 
     Attributes:
         log_probs: float32 `(N, T, V)`.
-        lengths, index: int64 `(N,)`.
+        lengths, graph_of: int64 `(N,)`, frames and graph of each utterance.
         beam: states further behind the best of their frame are dropped; inf for none.
         sizes: int64 `(N,)`, frames of a block.
     """
 
     log_probs: Array
     lengths: Array
-    index: Array
+    graph_of: Array
     beam: float
     sizes: Array
     scores: Array
@@ -110,7 +110,7 @@ def listed_paths(search: Any, rows: Any, arcs: Any, layout: Any, work: Any) -> A
     """Best paths of some utterances with listed graphs."""
     for i in range(len(rows)):
         n = rows[i]
-        lists = _pick(arcs, layout, search.index[n])
+        lists = _pick(arcs, layout, search.graph_of[n])
         _best_path(search, n, lists, search.log_probs[n, : search.lengths[n]], work)
 
 

@@ -34,7 +34,7 @@ def banded_paths(search: Any, rows: Any, arcs: Any, layout: Any, work: Any) -> A
     """Best paths of some utterances with banded graphs."""
     for i in range(len(rows)):
         n = rows[i]
-        graph = search.index[n]
+        graph = search.graph_of[n]
         band = _pick(arcs, layout, graph, work.cells)
         if _best_path(search, n, band, search.log_probs[n, : search.lengths[n]], work):
             first, last = arcs.arc_splits[graph], arcs.arc_splits[graph + 1]

@@ -21,7 +21,7 @@ _INT, _FLOAT, _BITS = ir.IntType(32), ir.FloatType(), ir.IntType(LANES)
 _CONTRACT = ("contract",)
 
 
-class Lanes(types.Type):  # type: ignore[misc]
+class Lanes(types.Type):
     """A SIMD register of `LANES` float32 or int32 values."""
 
     def __init__(self, dtype: Any) -> None:
@@ -30,7 +30,7 @@ class Lanes(types.Type):  # type: ignore[misc]
 
 
 @register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, lanes: Lanes) -> None:
         element = _INT if lanes.dtype == types.int32 else _FLOAT
         super().__init__(manager, lanes, ir.VectorType(element, LANES))

@@ -82,7 +82,7 @@ class Batch(NamedTuple):
 
     Attributes:
         log_probs: float32 `(N, T, V)`.
-        lengths, index: int64 `(N,)`, frames and graph of each utterance.
+        lengths, graph_of: int64 `(N,)`, frames and graph of each utterance.
         totals: float64 `(N,)`; -inf without a path, NaN where a log-probability or score is NaN or +inf.
         starts: int64 `(N,)`, where an utterance's entries in `occupied` begin.
         occupied: float32, occupation probabilities `(length, labels of the graph)` of each utterance; NaN as `totals`.
@@ -92,7 +92,7 @@ class Batch(NamedTuple):
 
     log_probs: Array
     lengths: Array
-    index: Array
+    graph_of: Array
     totals: Array
     starts: Array
     occupied: Array
@@ -176,8 +176,9 @@ def _survey(arcs: Any, used: Any, banded: Any, graphs: Any, totals: Any, scratch
         if code != OK:
             return code, graph
         _count(arcs, graph, banded, row, scratch)
-        width = row[STATES] + 2 * row[PAD]
-        sizes = (row[DIAGONALS], row[DIAGONALS] * width, width + 1, row[LABELS], row[ARCS] + 1, row[ARCS])
+        width, listed = row[STATES] + 2 * row[PAD], row[KIND] == LISTED
+        lists = row[ARCS] if listed else 0
+        sizes = (row[DIAGONALS], row[DIAGONALS] * width, width + 1, row[LABELS], lists + 1, lists)
         for number in range(NUM_PARTS):
             row[OFFSETS_AT + number] = totals[number]
             totals[number] += sizes[number]

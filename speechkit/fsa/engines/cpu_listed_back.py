@@ -32,7 +32,7 @@ def single_totals(batch: Any, rows: Any, arcs: Any, layout: Any, work: Any, keep
     """Total scores of some utterances; with `keep` occupation probabilities, and what `notes` says about arcs."""
     for i in range(len(rows)):
         n = rows[i]
-        size = arcs.arc_splits[batch.index[n] + 1] - arcs.arc_splits[batch.index[n]]
+        size = arcs.arc_splits[batch.graph_of[n] + 1] - arcs.arc_splits[batch.graph_of[n]]
         size *= 0 if notes == NOTHING else batch.lengths[n] if notes == POSTERIORS else 1
         start = batch.arc_starts[n]
         _run(batch, rows[i : i + 1], arcs, layout, work, batch.arc_values[start : start + size], keep, notes)
@@ -45,7 +45,7 @@ def lane_totals(batch: Any, blocks: Any, arcs: Any, layout: Any, work: Any, keep
     There are no posteriors of arcs.
     """
     for i in range(len(blocks)):
-        graph = batch.index[blocks[i, 0]]
+        graph = batch.graph_of[blocks[i, 0]]
         size = 0 if notes == NOTHING else arcs.arc_splits[graph + 1] - arcs.arc_splits[graph]
         _run(batch, blocks[i], arcs, layout, work, work.noted[:size], keep, notes)
         for lane in range(LANES):
@@ -61,7 +61,7 @@ def _run(batch: Any, block: Any, arcs: Any, layout: Any, work: Any, noted: Any, 
     length = 0
     for lane in range(len(block)):
         length = max(length, batch.lengths[block[lane]] if block[lane] >= 0 else 0)
-    lists, unfit = gather_lists(arcs, layout, batch.index[block[0]], work)
+    lists, unfit = gather_lists(arcs, layout, batch.graph_of[block[0]], work)
     work.bad[:] = unfit
     run_forward(batch, block, length, lists, work, keep)
     for lane in range(len(block)):

@@ -69,7 +69,7 @@ class _TotalScores(torch.autograd.Function):
         return totals
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         """Expected counts of labels and arcs, times the gradient of each total."""
         of_labels, of_arcs = ctx.needs_input_grad[:2]

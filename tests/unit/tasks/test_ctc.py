@@ -11,9 +11,11 @@ import pytest
 import torch
 import yaml
 from lhotse import CutSet, Features, LilcomChunkyWriter, MonoCut, SupervisionSegment
+from lhotse.supervision import AlignmentItem
 from safetensors.torch import load_file
 
 from speechkit.cli import main
+from speechkit.data.batches import load_cuts
 from speechkit.features.cmvn import Cmvn, CmvnStats
 from speechkit.tasks.ctc import CtcConfig, Recognizer
 from speechkit.text.lang import make_lang
@@ -174,7 +176,7 @@ def test_the_experiment_keeps_what_made_it(recipe: Path) -> None:
         (train_command("x", "--set", "loss=lfmi"), "'loss' cannot be 'lfmi', did you mean 'lfmmi'?"),
         (
             train_command("x", "--set", "loss=lfmmi", "--set", "lfmmi.numerator=alignment"),
-            "data/cuts_train.jsonl.gz has no alignment of phones that fits the words for 10 training utterances, utt0",
+            "all 10 utterances have no alignment of phones in data/cuts_train.jsonl.gz that fits their words",
         ),
         (["train", "--config", "no.yaml", "--data", "data", "--lang", "lang", "--out", "x"], "no.yaml does not exist"),
         (
@@ -201,6 +203,30 @@ def test_every_spelling_of_a_word_is_a_pronunciation() -> None:
     assert found == (((t, uw, boundary),), ((dh, ah, boundary), (dh, iy, boundary)))
     spelled = Recognizer(CtcConfig(), make_lang("char", ["ab"]), Cmvn())
     assert spelled.pronunciations({"text": "ab ba"}) == (((2, 3, 1),), ((3, 2, 1),))
+
+
+def test_training_from_alignments_leaves_out_what_has_none(tmp_path: Path) -> None:
+    make_data(tmp_path / "data")
+    (tmp_path / "fbank.yaml").write_text(CONFIG)
+    assert run(tmp_path, "lang", "--cuts", "data/cuts_train.jsonl.gz", "--unit", "word", "--out", "lang") == 0
+    aligned = []
+    for cut in load_cuts(tmp_path / "data" / "cuts_train.jsonl.gz"):
+        words = cut.supervisions[0].text.split()
+        items = [AlignmentItem(word, 0.04 + 0.18 * place, 0.12) for place, word in enumerate(words)]
+        if cut.id not in ("utt3", "utt8"):
+            cut.supervisions[0].alignment = {"phone": items}
+        aligned.append(cut)
+    CutSet.from_cuts(aligned).to_file(tmp_path / "aligned.jsonl.gz")
+    settings = ["loss=lfmmi", "lfmmi.numerator=alignment", "lfmmi.tolerance=0.02", "lfmmi.warmup_updates=0"]
+    more = [word for setting in settings for word in ("--set", setting)]
+    assert run(tmp_path, *train_command("exp", *more, "--alignments", "aligned.jsonl.gz")) == 0
+    record = json.loads((tmp_path / "exp/run.json").read_text())
+    assert (record["num_dropped"], record["loss"]) == (2, "lfmmi")
+    lines = [json.loads(line) for line in (tmp_path / "exp/log.jsonl").read_text().splitlines()]
+    last = [line for line in lines if line["kind"] == "train"][-1]
+    assert last["without_path"] == 0
+    assert last["mmi"] > -0.05
+    assert [line for line in lines if line["kind"] == "dev"][-1]["error_rate"] == 0
 
 
 def test_a_denominator_too_large_is_refused_before_training(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
