@@ -56,6 +56,7 @@ PACKAGES = (
     Package("torch", "torch", True, "everything"),
     Package("numpy", "numpy", True, "everything"),
     Package("scipy", "scipy", True, "room responses, resampling"),
+    Package("numba", "numba", True, "graphs on the CPU: losses, alignment, decoding"),
     Package("lhotse", "lhotse", True, "manifests and data loading"),
     Package("lilcom", "lilcom", True, "compressed feature storage"),
     Package("soundfile", "soundfile", True, "reading and writing audio"),
@@ -69,7 +70,7 @@ PACKAGES = (
     Package("torchaudio", "torchaudio", False, "checks against torchaudio's aligner and models"),
     Package("kaldifeat", "kaldifeat", False, "nothing but speed: fbank and MFCC then come from torch"),
     Package("k2", "k2", False, "the k2 engine; graphs then run on the built-in one"),
-    Package("kaldifst", "kaldifst", False, "decoding graphs composed by OpenFst"),
+    Package("kaldifst", "kaldifst", False, "decoding on graphs, the default (--decode greedy and beam work)"),
     Package("sentencepiece", "sentencepiece", False, "word-piece units"),
     Package("matplotlib", "matplotlib", False, "figures of report pages"),
 )

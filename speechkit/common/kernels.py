@@ -1,10 +1,13 @@
 """Functions compiled by numba, and the cache of what was compiled."""
 
+import contextlib
 import hashlib
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+log = logging.getLogger(__name__)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -26,10 +29,19 @@ def compiler(sources: Iterable[Path], **options: Any) -> Callable[[Function], Fu
             super().__init__(function)
             # What was written under another version is not even unpickled: it may name classes that are gone.
             self._cache_file._version += f" {digest}"
+            self._function = function.__name__
+
+        def load_overload(self, *arguments: Any) -> Any:
+            found = super().load_overload(*arguments)
+            if found is None:
+                log.info("compiling %s: a few seconds, once", self._function)
+            return found
 
     def compile_later(function: Function) -> Function:
         compiled = numba.njit(nogil=True, error_model="numpy", **options)(function)
-        compiled._cache = Cache(function)
+        # Where neither the folder of the code nor that of the user can be written, every process compiles anew.
+        with contextlib.suppress(RuntimeError):
+            compiled._cache = Cache(function)
         result: Function = compiled
         return result
 

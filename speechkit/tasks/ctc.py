@@ -1,5 +1,6 @@
 """Training of an acoustic model on features with transcripts, by CTC or LF-MMI, and its use for recognition."""
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -42,6 +43,7 @@ from speechkit.train.trainer import TrainConfig, Validation
 log = logging.getLogger(__name__)
 TASK = "task.json"
 FEATURE_SHIFT = 0.01
+Times = dict[str, TokenTimes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +161,9 @@ class CtcTask:
         self.update: Callable[[], int] = lambda: 0
         config = recognizer.config
         self.dataset = recognizer.dataset()
-        train, times, unaligned = load_cuts(data / "cuts_train.jsonl.gz"), None, []
+        train = load_cuts(data / "cuts_train.jsonl.gz")
+        times: Times | None = None
+        unaligned: list[str] = []
         if config.loss == "lfmmi" and config.lfmmi.numerator == "alignment":
             train, times, unaligned = _aligned(train, alignments or data / "cuts_train.jsonl.gz", recognizer.lang)
         self.objective = _objective(recognizer, train, times, fsa_engine)
@@ -207,7 +211,7 @@ class CtcTask:
         return f"utterances {' '.join(batch.ids[:10])}{' ...' if len(batch.ids) > 10 else ''}"
 
 
-def _aligned(cuts: Any, alignments: Path, lang: Lang) -> tuple[Any, dict[str, TokenTimes], list[str]]:
+def _aligned(cuts: Any, alignments: Path, lang: Lang) -> tuple[Any, Times, list[str]]:
     """The cuts that have an alignment, the alignments, and the ids of the others, which are logged."""
     found = {cut.id: token_times(cut, lang) for cut in load_cuts(alignments)}
     times = {name: each for name, each in found.items() if each is not None}
@@ -215,14 +219,18 @@ def _aligned(cuts: Any, alignments: Path, lang: Lang) -> tuple[Any, dict[str, To
     if not lost:
         return cuts, times, lost
     problem = f"{len(lost)} utterances have no alignment of phones in {alignments} that fits their words"
-    kept = cuts.filter(lambda cut: cut.id in times)
+    kept = cuts.filter(functools.partial(_is_among, times))
     if next(iter(kept), None) is None:
         raise SpeechkitError(f"all {problem}; name an aligned set with --alignments, or set lfmmi.numerator=transcript")
     log.warning("left out: %s: %s", problem, " ".join(lost[:20]))
     return kept, times, lost
 
 
-def _objective(recognizer: Recognizer, cuts: Any, times: dict[str, TokenTimes] | None, fsa_engine: str) -> Objective:
+def _is_among(times: Times, cut: Any) -> bool:
+    return cut.id in times
+
+
+def _objective(recognizer: Recognizer, cuts: Any, times: Times | None, fsa_engine: str) -> Objective:
     config = recognizer.config
     if config.loss == "ctc":
         return Ctc()

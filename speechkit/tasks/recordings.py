@@ -9,15 +9,13 @@ from speechkit.align.forced import Failure
 from speechkit.align.models import AlignerModel
 from speechkit.align.units import SILENCE, Units
 from speechkit.common.errors import SpeechkitError, UsageError
-from speechkit.data.alignments import Spoken, read_spoken
 from speechkit.data.extraction import FeaturesConfig, extract
 from speechkit.data.manifests import Problem, Split, write_manifests
 from speechkit.data.phonemise import phonemise
 from speechkit.data.recordings import RATE, SPLIT, find_recordings, prepare_recordings, remove_work
 from speechkit.data.validation import validate
-from speechkit.features.cmvn import Cmvn
 from speechkit.features.fbank import FbankConfig
-from speechkit.tasks.aligner import AlignerConfig, AlignerTraining, AlignmentData, utterance_of
+from speechkit.tasks.aligner import AlignerConfig, AlignerTraining, read_data
 from speechkit.tasks.alignment import AlignedSet, HmmSetAligner, align_cuts
 from speechkit.text.lexicon import Lexicon
 from speechkit.train.distributed import World
@@ -130,27 +128,14 @@ def _features(content: Split, fbank: FbankConfig, work: Path, job: RecordingsJob
 
 def _trained(cuts: Path, units: Units, fbank: FbankConfig, work: Path, job: RecordingsJob) -> AlignerModel:
     """A model from a flat start on the cuts; a network too where there is audio enough for it."""
-    train, dev = _split(cuts, units)
-    seconds = sum(each.duration for each in train.utterances)
-    config = AlignerConfig(emissions="best" if seconds >= LEAST_SECONDS_OF_NETWORK else "gmm", max_hours=float("inf"))
-    model, record = AlignerTraining(config, units, fbank, work / "training", job.seed, job.engine, World()).run(
-        train, dev
-    )
+    config = AlignerConfig()
+    data = read_data(cuts, units, config.max_hours, job.seed)
+    count, seconds = len(data.utterances), sum(each.duration for each in data.utterances)
+    config = replace(config, emissions="best" if seconds >= LEAST_SECONDS_OF_NETWORK else "gmm")
+    held_out = range(0, count, HELD_OUT)
+    few = count < 2 * HELD_OUT  # all are trained on then
+    train = data if few else data.rows(row for row in range(count) if row not in held_out)
+    training = AlignerTraining(config, units, fbank, work / "training", job.seed, job.engine, World())
+    model, record = training.run(train, data.rows(held_out))
     log.info("trained on %.2f h; the model of kind %s is used", record["hours"], record["chosen"])
     return model
-
-
-def _split(cuts: Path, units: Units) -> tuple[AlignmentData, AlignmentData]:
-    """Training and held-out utterances; with few utterances the held-out ones are trained on too."""
-    cmvn = Cmvn.load(cuts.with_name("cmvn.safetensors"))
-    spoken: list[Spoken] = list(read_spoken(cuts))
-    pairs = [(each, utterance_of(each, units, cmvn)) for each in spoken]
-    failures = [item for _, item in pairs if isinstance(item, Failure)]
-    usable = [(each, item) for each, item in pairs if not isinstance(item, Failure)]
-    held_out = usable[::HELD_OUT]
-    kept = [pair for index, pair in enumerate(usable) if index % HELD_OUT] if len(usable) >= 2 * HELD_OUT else usable
-
-    def data(chosen: Sequence[tuple[Spoken, object]]) -> AlignmentData:
-        return AlignmentData([each for each, _ in chosen], [item for _, item in chosen], failures)  # type: ignore[misc]
-
-    return data(kept), data(held_out)

@@ -19,6 +19,7 @@ HOMES = {
     "flashlight": "decode",
     "k2": "fsa",
     "kaldifst": "fsa",
+    "kaldi_decoder": "decode",
     "sentencepiece": "text",
     "espeakng_loader": "data",
 }

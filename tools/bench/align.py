@@ -68,7 +68,8 @@ def main() -> None:
     found = dict(measure(*setup, args) for setup in SETUPS)
     ratios = {name: round(times["torchaudio forced_align"], 2) for name, times in found.items()}
     peers = {
-        name: {who: round(each, 1) for who, each in times.items() if who.startswith("k2")} for name, times in found.items()
+        name: {who: round(each, 1) for who, each in times.items() if who.startswith("k2")}
+        for name, times in found.items()
     }
     print(json.dumps({"ratio": min(ratios.values()), "ratios": ratios, "peers": peers, "threads": args.threads}))
 

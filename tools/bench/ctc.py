@@ -81,7 +81,9 @@ def main() -> None:
         print("k2 is not installed (tools/install_k2.sh): torch alone")
     found = dict(measure(*setup, args) for setup in SETUPS)
     ratios = {name: round(times["torch"], 2) for name, times in found.items()}
-    peers = {name: {who: round(each, 1) for who, each in times.items() if who != "torch"} for name, times in found.items()}
+    peers = {
+        name: {who: round(each, 1) for who, each in times.items() if who != "torch"} for name, times in found.items()
+    }
     print(json.dumps({"ratio": min(ratios.values()), "ratios": ratios, "peers": peers, "threads": args.threads}))
 
 

@@ -76,7 +76,9 @@ def measure(peaky: bool, args: argparse.Namespace) -> tuple[str, dict[str, float
     assert log_probs.grad is not None
     apart = (log_probs.grad - torch.from_numpy(outcome["gradient"])).abs().max()
     score_apart = (totals / torch.from_numpy(outcome["totals"]) - 1).abs().max()
-    print(f"differences from k2: scores {score_apart:.1e} relative, gradient {apart:.1e}; its beam loses {lost:.2f} nats")
+    print(
+        f"differences from k2: scores {score_apart:.1e} relative, gradient {apart:.1e}; its beam loses {lost:.2f} nats"
+    )
     assert score_apart < 1e-5
     assert apart < 1e-4
     assert own < 50, "more than 50 MB"

@@ -33,6 +33,8 @@ from speechkit.fsa.engines.cpu_wide import (
 
 Array = npt.NDArray[Any]
 _f32, _f64, _i32 = np.float32, np.float64, np.int32
+# With a type of their own: a function is compiled anew for every constant that Python's numbers bring.
+FORWARD, BACKWARD = np.int64(1), np.int64(-1)
 
 
 class _Band(NamedTuple):
@@ -163,14 +165,14 @@ def _clear_around(mantissa: Any, exponent: Any, low: Any, high: Any, pad: Any) -
 
 @part
 def _through_arcs(band: Any, into_m: Any, into_e: Any, from_m: Any, from_e: Any, low: Any, high: Any, way: Any) -> Any:
-    """Sums of numbers times arcs, into the states from `low` to `high`; `way` is 1 for forward, -1 for backward."""
+    """Sums of numbers times arcs, into the states from `low` to `high`; `way` is FORWARD or BACKWARD."""
     into_m, into_e = into_m[low:high], into_e[low:high]
     for d in range(len(band.offsets)):
         shift = way * band.offsets[d]
         first, last = low - shift, high - shift
         numbers_m, numbers_e = from_m[first:last], from_e[first:last]
         # Arcs are found by where they lead to.
-        first, last = (low, high) if way > 0 else (first, last)
+        first, last = (low, high) if way == FORWARD else (first, last)
         arcs_m, arcs_e = band.mantissa[d, first:last], band.exponent[d, first:last]
         if d == 0:
             _start(into_m, into_e, numbers_m, numbers_e, arcs_m, arcs_e)
@@ -243,7 +245,7 @@ def _forward(log_probs: Any, length: Any, band: Any, work: Any, keep: Any) -> An
     for t in range(length):
         low, high = _span(band, t + 1, length)
         before, after = t % kept, (t + 1) % kept
-        _through_arcs(band, sum_m, sum_e, alpha_m[before], alpha_e[before], low, high, 1)
+        _through_arcs(band, sum_m, sum_e, alpha_m[before], alpha_e[before], low, high, FORWARD)
         fetch_ahead(log_probs, t, band.column)
         unfit |= not gather(log_probs[t], band.column[low:high], logs[low:high])
         shifted += shift
@@ -288,7 +290,7 @@ def _backward(log_probs: Any, length: Any, band: Any, work: Any, occupied: Any) 
         )
         begin, end = _span(band, t, length)
         _clear_around(next_m, next_e, low, high, pad)
-        _through_arcs(band, beta_m, beta_e, next_m, next_e, begin, end, -1)
+        _through_arcs(band, beta_m, beta_e, next_m, next_e, begin, end, BACKWARD)
 
 
 @part

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speechkit.fsa.engines.cpu_layout import ARCS_AT, BANDED, DIAGONALS, KIND, PAD, ROWS_AT, SLOTS_AT, STATES
-from speechkit.fsa.engines.cpu_wide import kernel, larger, part
+from speechkit.fsa.engines.cpu_wide import inlined, kernel, larger, part
 
 Array = npt.NDArray[Any]
 
@@ -45,7 +45,7 @@ class BestWork(NamedTuple):
         block: of listed graphs, float64 scores of all states at all times of a block.
         rows: of banded graphs, float64 scores at two times, `(2, states)`.
         choices: of banded graphs, uint8 diagonals by which states at all frames of a block were reached.
-        spans: of banded graphs, first state at each time of the utterance, and behind the last.
+        spans: first state at each time of the utterance, and behind the last.
         logs: float32 log-probabilities of all states at a frame.
         cells: float64 scores of arcs on diagonals.
     """
@@ -91,9 +91,12 @@ def best_work(lengths: Array, graphs: Array, sizes: Array) -> BestWork:
 
 
 class _Lists(NamedTuple):
-    """One listed graph."""
+    """One listed graph; `reach` and `backward` are how far its arcs go to later and earlier states."""
 
     states: int
+    reach: int
+    backward: int
+    first_final: int
     final_log: Array
     final_arc: Array
     first_arc: int
@@ -127,8 +130,18 @@ def _pick(arcs: Any, layout: Any, graph: Any) -> Any:
     row = layout.graphs[graph]
     states, start = row[STATES], row[ROWS_AT]
     first, last = arcs.arc_splits[graph], arcs.arc_splits[graph + 1]
+    reach, backward, first_final = 0, 0, states
+    for arc in range(first, last):
+        if arcs.label[arc] >= 0:
+            offset = arcs.destination[arc] - arcs.source[arc]
+            reach, backward = max(reach, offset), max(backward, -offset)
+        elif arcs.score[arc] > -np.inf:
+            first_final = min(first_final, arcs.source[arc])
     return _Lists(
         states,
+        reach,
+        backward,
+        first_final,
         layout.final_log[start : start + states],
         layout.final_arc[start : start + states],
         first,
@@ -150,22 +163,24 @@ def _best_path(search: Any, n: Any, lists: Any, log_probs: Any, work: Any) -> An
     block = work.block[: (size + 1) * states].reshape(size + 1, states)
     saved[0, :] = -np.inf
     saved[0, 0] = 0.0
+    work.spans[0, 0], work.spans[0, 1] = 0, 1
     fit = True
     for number in range(num_blocks):
-        fit &= _run_block(lists, search.beam, log_probs, number * size, saved[number], block)
+        fit &= _run_block(lists, search.beam, log_probs, number * size, saved[number], block, work.spans)
         if number + 1 < num_blocks:
             copy_row(block[size], saved[number + 1])
     if not fit:
         search.scores[n] = np.nan
         return
     last = block[length - (num_blocks - 1) * size]
-    state, search.scores[n] = best_end(last, lists.final_log, 0, 0, states)
+    first, behind = max(work.spans[length, 0], lists.first_final), work.spans[length, 1]
+    state, search.scores[n] = best_end(last, lists.final_log, 0, first, behind)
     if state < 0:
         return
     search.final_arcs[n] = lists.first_arc + lists.final_arc[state]
     for number in range(num_blocks - 1, -1, -1):
         if number + 1 < num_blocks:
-            _run_block(lists, search.beam, log_probs, number * size, saved[number], block)
+            _run_block(lists, search.beam, log_probs, number * size, saved[number], block, work.spans)
         state = _walk_back(search.path[n], lists, log_probs, number * size, size, block, state)
     write_scores(search, n, length, lists.first_arc, lists.score, lists.label)
 
@@ -187,23 +202,45 @@ def best_end(scores: Any, final_log: Any, pad: Any, first: Any, last: Any) -> An
     return state, score
 
 
+@inlined
+def span(before: Any, reach: Any, backward: Any, first_final: Any, states: Any, frames_left: Any) -> Any:
+    """First state that can be reached from those before and can still end in time, and behind the last."""
+    low, high = max(before[0] - backward, 0), min(before[1] + reach, states)
+    if backward == 0:
+        low = max(low, first_final - reach * frames_left)
+    return low, max(low, high)
+
+
 @part
-def _run_block(lists: Any, beam: Any, log_probs: Any, start: Any, first: Any, block: Any) -> Any:
+def _run_block(lists: Any, beam: Any, log_probs: Any, start: Any, first: Any, block: Any, spans: Any) -> Any:
     """Scores of all states at the frames of a block; False if a log-probability is NaN or +inf."""
     copy_row(first, block[0])
-    fit = True
+    fit, margin = True, lists.reach + lists.backward
     for t in range(start, min(start + len(block) - 1, len(log_probs))):
         before, after = block[t - start], block[t - start + 1]
-        fit &= _frame(lists, log_probs[t], before, after)
+        left = len(log_probs) - t - 1
+        low, high = span(spans[t], lists.reach, lists.backward, lists.first_final, lists.states, left)
+        fit &= _frame(lists, log_probs[t], before, after, low, high)
         if beam < np.inf:
-            prune(after, 0, lists.states, beam)
+            low, high = prune(after, low, high, beam)
+        clear_around(after, low, high, margin)
+        spans[t + 1, 0], spans[t + 1, 1] = low, high
     return fit
 
 
+@inlined
+def clear_around(scores: Any, low: Any, high: Any, margin: Any) -> Any:
+    """Nothing is where the next frame looks back to beyond the states from `low` to `high`."""
+    for i in range(max(low - margin, 0), low):
+        scores[i] = -np.inf
+    for i in range(high, min(high + margin, len(scores))):
+        scores[i] = -np.inf
+
+
 @part
-def _frame(lists: Any, frame: Any, before: Any, after: Any) -> Any:
+def _frame(lists: Any, frame: Any, before: Any, after: Any, low: Any, high: Any) -> Any:
     fit = True
-    for state in range(lists.states):
+    for state in range(low, high):
         best = -np.inf
         for slot in range(lists.state_slots[state], lists.state_slots[state + 1]):
             first, last = lists.slot_splits[slot], lists.slot_splits[slot + 1]

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from speechkit.fsa.engines.cpu_best import best_end, copy_row, prune, write_scores
+from speechkit.fsa.engines.cpu_best import best_end, clear_around, copy_row, prune, span, write_scores
 from speechkit.fsa.engines.cpu_layout import CELLS_AT, DIAGONALS, OFFSETS_AT, PAD, ROWS_AT, STATES
-from speechkit.fsa.engines.cpu_wide import fetch_ahead, gather, kernel, larger, part
+from speechkit.fsa.engines.cpu_wide import fetch_ahead, gather, inlined, kernel, larger, part
 
 Array = npt.NDArray[Any]
 
@@ -82,7 +82,7 @@ def _best_path(search: Any, n: Any, band: Any, log_probs: Any, work: Any) -> Any
     choices = work.choices[: size * width].reshape(size, width)
     saved[0, :] = -np.inf
     saved[0, pad] = 0.0
-    work.spans[0, 0], work.spans[0, 1] = pad, pad + 1
+    work.spans[0, 0], work.spans[0, 1] = 0, 1
     fit, last = True, work.rows[0]
     for number in range(num_blocks):
         good, last = _run_block(band, search.beam, log_probs, number * size, saved[number], choices, work)
@@ -92,7 +92,7 @@ def _best_path(search: Any, n: Any, band: Any, log_probs: Any, work: Any) -> Any
     if not fit:
         search.scores[n] = np.nan
         return False
-    first, behind = max(work.spans[length, 0] - pad, band.first_final), work.spans[length, 1] - pad
+    first, behind = max(work.spans[length, 0], band.first_final), work.spans[length, 1]
     state, search.scores[n] = best_end(last, band.final_log, pad, first, behind)
     if state < 0:
         return False
@@ -109,30 +109,24 @@ def _run_block(band: Any, beam: Any, log_probs: Any, start: Any, first: Any, cho
     """Choices at the frames of a block; whether no log-probability is NaN or +inf, and the scores at the end."""
     length, pad, reach, backward = len(log_probs), band.pad, band.reach, band.backward
     spans, logs, column, scores, offsets = work.spans, work.logs, band.column, band.scores, band.offsets
-    # From left to right, states before this one can no longer end in time.
-    least = pad - reach * length if backward > 0 else pad + band.first_final - reach * length
     width, fit = band.states + 2 * pad, True
     before, after = work.rows[0, :width], work.rows[1, :width]
     copy_row(first, before)
     for t in range(start, min(start + len(choices), length)):
-        low = max(spans[t, 0] - backward, pad, least + reach * (t + 1))
-        high = max(low, min(spans[t, 1] + reach, pad + band.states))
+        low, high = span(spans[t], reach, backward, band.first_final, band.states, length - t - 1)
+        low, high = low + pad, high + pad
         fetch_ahead(log_probs, t, column)
         fit &= gather(log_probs[t], column[low:high], logs[low:high])
         _raise(before, after, scores, offsets, logs, choices[t - start], low, high)
         if beam < np.inf:
             low, high = prune(after, low, high, beam)
-        # The next frame looks back from a range that may be wider on both sides.
-        for i in range(max(low - 2 * pad, 0), low):
-            after[i] = -np.inf
-        for i in range(high, min(high + 2 * pad, width)):
-            after[i] = -np.inf
-        spans[t + 1, 0], spans[t + 1, 1] = low, high
+        clear_around(after, low, high, reach + backward)
+        spans[t + 1, 0], spans[t + 1, 1] = low - pad, high - pad
         before, after = after, before
     return fit, before
 
 
-@part
+@inlined
 def _raise(before: Any, after: Any, scores: Any, offsets: Any, logs: Any, choices: Any, low: Any, high: Any) -> Any:
     """Best scores after a frame, and by which diagonals they came."""
     done = min(len(offsets), 3)
@@ -151,7 +145,7 @@ def _raise(before: Any, after: Any, scores: Any, offsets: Any, logs: Any, choice
             after[i] = larger(score, after[i])
 
 
-@part
+@inlined
 def _by_three(before: Any, after: Any, scores: Any, offsets: Any, logs: Any, choices: Any, low: Any, high: Any) -> Any:
     """The best scores by the first three diagonals."""
     first, second, third = scores[0], scores[1], scores[2]

@@ -33,6 +33,8 @@ _f32, _f64, _i32 = np.float32, np.float64, np.int32
 # Plain floats below 2^-80 are 0. A sum of n products above 2^-40 is then right to n * 2^-39.
 LEAST_PLAIN = _i32(-80)
 ENOUGH = _f32(2.0**-40)
+# A 0 with a type of its own: a function is compiled anew for every constant that Python's numbers bring.
+FIRST = np.int64(0)
 
 
 class _Side(NamedTuple):
@@ -191,7 +193,7 @@ def run_forward(batch: Any, block: Any, length: Any, lists: Any, work: Any, keep
         store(work.alpha_e, state, _i32(0) if state == 0 else ZERO)
     work.shifted[:] = 0
     none = everywhere(work.shift, _i32(0))
-    _finish(batch, block, 0, lists, work, 0)
+    _finish(batch, block, FIRST, lists, work, FIRST)
     for t in range(length):
         before, after = (t % kept) * states, ((t + 1) % kept) * states
         slots = t * lists.slots if keep else 0

@@ -19,12 +19,14 @@ from speechkit.fsa.engines.cpu_lanes import (
     store,
     times,
 )
-from speechkit.fsa.engines.cpu_listed import emissions, gather_lists, make_plain, run_forward, sum_arcs
+from speechkit.fsa.engines.cpu_listed import FIRST, emissions, gather_lists, make_plain, run_forward, sum_arcs
 from speechkit.fsa.engines.cpu_wide import LEAST_LOG, LN_2, LOG2_E, ZERO, kernel, log_add, log_of, part
 
 _f32, _i32 = np.float32, np.int32
 # What to note about arcs: nothing, how often each is taken, or its probability at every frame.
 NOTHING, COUNTS, POSTERIORS = range(3)
+# In place of the time at which utterances end: all of them.
+EVERYWHERE = np.int64(-1)
 
 
 @kernel
@@ -58,7 +60,7 @@ def lane_totals(batch: Any, blocks: Any, arcs: Any, layout: Any, work: Any, keep
 @part
 def _run(batch: Any, block: Any, arcs: Any, layout: Any, work: Any, noted: Any, keep: Any, notes: Any) -> Any:
     """One block, from its graph to its results."""
-    length = 0
+    length = FIRST
     for lane in range(len(block)):
         length = max(length, batch.lengths[block[lane]] if block[lane] >= 0 else 0)
     lists, unfit = gather_lists(arcs, layout, batch.graph_of[block[0]], work)
@@ -78,7 +80,7 @@ def _run(batch: Any, block: Any, arcs: Any, layout: Any, work: Any, noted: Any, 
 def _backward(batch: Any, block: Any, length: Any, lists: Any, work: Any, noted: Any, notes: Any) -> Any:
     """Write occupation probabilities, and what is noted about arcs."""
     size = len(lists.label)
-    _start_lanes(batch, block, -1, lists, work)
+    _start_lanes(batch, block, EVERYWHERE, lists, work)
     for t in range(length - 1, -1, -1):
         _start_lanes(batch, block, t + 1, lists, work)
         emissions(batch, block, t, lists, work)
@@ -87,17 +89,17 @@ def _backward(batch: Any, block: Any, length: Any, lists: Any, work: Any, noted:
         _write_occupied(batch, block, t, lists, work)
         if notes != NOTHING:
             _note_arcs(lists, work, t * lists.states, noted, t * size if notes == POSTERIORS else 0, top)
-        make_plain(work.next_m, work.next_e, 0, lists.slots, best, work.plain)
+        make_plain(work.next_m, work.next_e, FIRST, lists.slots, best, work.plain)
         for state in range(lists.states):
             first, last = lists.state_arcs[state], lists.state_arcs[state + 1]
-            total, exponent = sum_arcs(work.next_m, work.next_e, 0, work.plain, best, lists, lists.out, first, last)
+            total, exponent = sum_arcs(work.next_m, work.next_e, FIRST, work.plain, best, lists, lists.out, first, last)
             store(work.beta_m, state, total)
             store(work.beta_e, state, minus(exponent, best))
 
 
 @part
 def _start_lanes(batch: Any, block: Any, t: Any, lists: Any, work: Any) -> Any:
-    """Backward numbers of the utterances that end at time t, or of all where t is -1."""
+    """Backward numbers of the utterances that end at time t, or of all if it is `EVERYWHERE`."""
     lanes = len(block)
     beta_m, beta_e = work.beta_m.reshape(-1), work.beta_e.reshape(-1)
     for lane in range(lanes):

@@ -82,7 +82,13 @@ def logs_to_wide(logs: Any, mantissa: Any, exponent: Any) -> Any:
     return unfit != 0
 
 
-@part
+def inlined(function: Function) -> Function:
+    """Make a function part of its callers: for what is called for every frame, where handing over arrays takes long."""
+    compiled: Function = numba.njit(inline="always", nogil=True, error_model="numpy", **_OPTIONS)(function)
+    return compiled
+
+
+@inlined
 def gather(frame: Any, column: Any, logs: Any) -> Any:
     """Log-probabilities of some columns of a frame; False if one is NaN or +inf."""
     for i in range(len(column)):
@@ -109,7 +115,7 @@ def _prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.intp), codegen
 
 
-@part
+@inlined
 def fetch_ahead(log_probs: Any, t: Any, column: Any) -> Any:
     """Bring what `gather` will read two frames later into the cache: it jumps about too much to be foreseen."""
     if t + 2 < len(log_probs):

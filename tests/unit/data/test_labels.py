@@ -26,9 +26,13 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_nothing_is_there_when_writing_fails(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), LabelWriter(tmp_path, "x", 100.0, ["a"]) as writer:
-        writer.add("u", np.zeros(3, np.int32))
-        raise ZeroDivisionError
+    def fail() -> None:
+        with LabelWriter(tmp_path, "x", 100.0, ["a"]) as writer:
+            writer.add("u", np.zeros(3, np.int32))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert list(tmp_path.iterdir()) == []
 
 
