@@ -7,8 +7,8 @@ venv=${SPEECHKIT_VENV:-$root/tools/venv}
 
 "$root/tools/setup.sh"
 
-# One thread per worker: the tests are many and small.
-export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 workers=$(($(nproc) < 4 ? $(nproc) : 4))
+# One thread per worker: the tests are many and small. (nproc heeds this too.)
+export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 exec "$venv/bin/python" -m pytest --rootdir "$root" --config-file "$root/pyproject.toml" --numprocesses "$workers" \
   "$root/tests" "$@"
