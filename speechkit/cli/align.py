@@ -13,10 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--cuts", type=Path, nargs="+", help="cuts with features; cmvn.safetensors lies beside them")
     what.add_argument("--corpus-dir", type=Path, help="folder of recordings, searched with all below it")
     what.add_argument(
-        "--text", type=Path, help="file of `id words ...` lines, or a folder of ID.txt or ID.lab (default: CORPUS_DIR)"
+        "--text",
+        type=Path,
+        help="file of `id words ...` lines, or a folder of ID.txt or ID.lab; beside the recordings if left out",
     )
     model = parser.add_argument_group("model: trained on the recordings themselves where none is given")
-    model.add_argument("--model", type=Path, help="aligner of `speechkit hmm`, such as exp/hmm/final")
+    model.add_argument("--model", type=Path, help="aligner of `speechkit hmm`, such as exp/hmm/model/final")
     model.add_argument("--checkpoint", type=Path, help="CTC model of `speechkit train`, such as exp/fbank/final")
     model.add_argument("--lexicon", type=Path, help="words and their phones for --corpus-dir, `word phone phone ...`")
     model.add_argument(

@@ -93,9 +93,9 @@ def run_limited(limits: Limits, function: Callable[P, R], *arguments: P.args, **
 
 def _await_result(limits: Limits, process: BaseProcess, connection: Connection) -> Any:
     _receive(limits, process, connection)  # It has started: its time begins.
-    started = time.monotonic()
-    while not wait([connection, process.sentinel], POLL_SECONDS):
-        if time.monotonic() - started > limits.seconds:
+    deadline = time.monotonic() + limits.seconds
+    while not wait([connection, process.sentinel], min(POLL_SECONDS, max(deadline - time.monotonic(), 0))):
+        if time.monotonic() >= deadline:
             raise SpeechkitError(f"{limits.what} took more than {limits.seconds:g} s: {limits.remedy}")
         if _memory(process.pid) > limits.memory:
             raise _too_much_memory(limits)

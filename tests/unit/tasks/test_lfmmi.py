@@ -104,7 +104,8 @@ def test_numerators_follow_alignments_where_there_are_any() -> None:
 def test_an_utterance_without_a_path_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     outputs, lengths, made = batch([12, 2, 4])  # "b b c" takes four frames by its short spellings: 3 - 3 4 2
     found = objective(warmup_updates=0)
-    with caplog.at_level(logging.WARNING):
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="speechkit"):
         result = found(outputs, lengths, made, 5)
         found(outputs, lengths, made, 6)
     assert [record.message for record in caplog.records] == [
@@ -145,7 +146,7 @@ def test_decoding_takes_the_language_model_along() -> None:
 
 
 def test_the_sizes_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="speechkit"):
         found = objective(ngram=NgramConfig(order=1))
     assert caplog.records[-1].message == "denominator: 6 states and 30 arcs, from an n-gram of 2 states and 5 arcs"
     assert found.describe()["den_arcs"] == 30
@@ -155,11 +156,11 @@ def test_the_sizes_are_told(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_tokens_that_no_transcript_has_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     unsmoothed = LfmmiConfig(ngram=NgramConfig(smoothing="none", order=3))
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="speechkit"):
         Lfmmi(unsmoothed, 7, SEQUENCES, words)
-    assert "2 of 6 tokens are in no training transcript" in caplog.text
-    caplog.clear()
-    Lfmmi(LfmmiConfig(), 7, SEQUENCES, words)
+        assert "2 of 6 tokens are in no training transcript" in caplog.text
+        caplog.clear()
+        Lfmmi(LfmmiConfig(), 7, SEQUENCES, words)
     assert not caplog.records
 
 
