@@ -45,15 +45,18 @@ def best_path(
 ) -> BestPaths:
     """The path of the highest score of each utterance (tropical semiring).
 
-    The built-in engine searches in float64, in memory that grows with the square root of the length once frames times
-    states exceed 64 MB; then it computes all scores twice.
+    The built-in engine searches in float64 and finds the best path whatever the model: it passes over states only where
+    a bound on all that is still to come says that they cannot be on it. For what would take more than 64 MB its memory
+    grows with the square root of the length, and it computes scores twice: an hour of 360,000 frames on a graph of
+    40,000 states takes 150 MB besides the log-probabilities.
 
     Args:
         log_probs, lengths, graphs: see the module.
         engine: "auto", "torch" or "k2".
-        beam: the built-in engine drops states that are further than this behind the best one of their frame, for speed
-            on long recordings. That gives up exactness: the path found may be worse than the best one, and with a small
-            beam there may be none found where there is one. None keeps everything; k2 always does.
+        beam: lets the built-in engine drop states that are further than this behind the best one of their frame. That
+            is faster where graphs do not run from left to right in a few parallel strands, or where the model is not
+            sure, but gives up exactness: a path may be worse than the best one, and with a small beam there may be none
+            found where there is one. k2 keeps everything always.
 
     Raises:
         ValueError, UsageError, SpeechkitError: see `total_scores`; the beam is not positive.

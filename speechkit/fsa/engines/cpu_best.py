@@ -48,6 +48,7 @@ class BestWork(NamedTuple):
         spans: first state at each time of the utterance, and behind the last.
         logs: float32 log-probabilities of all states at a frame.
         cells: float64 scores of arcs on diagonals.
+        bounds, dropped: of banded graphs, float64 by time: the most that is still to gain, the best that was dropped.
     """
 
     saved: Array
@@ -57,6 +58,8 @@ class BestWork(NamedTuple):
     spans: Array
     logs: Array
     cells: Array
+    bounds: Array
+    dropped: Array
 
 
 def block_sizes(lengths: Array, graphs: Array, memory: int) -> Array:
@@ -87,6 +90,7 @@ def best_work(lengths: Array, graphs: Array, sizes: Array) -> BestWork:
         np.empty((int(lengths.max()) + 1, 2), np.int64),
         np.empty(width, np.float32),
         np.empty(int((widths * graphs[:, DIAGONALS]).max())),
+        *np.empty((2, int(lengths.max()) + 1)),
     )
 
 

@@ -289,6 +289,8 @@ def _fill_diagonals(arcs: Any, layout: Any, graph: Any, index: Any, best: Any) -
     first, pad = arcs.arc_splits[graph], row[PAD]
     width = row[STATES] + 2 * pad
     offsets = layout.offsets[row[OFFSETS_AT] : row[OFFSETS_AT] + row[DIAGONALS]]
+    # States that no arc enters look at some label of the graph, and at none that is not on it.
+    layout.row_column[row[ROWS_AT] : row[ROWS_AT] + width] = layout.labels[row[LABELS_AT]]
     count = 0
     for arc in range(first, arcs.arc_splits[graph + 1]):
         if arcs.label[arc] < 0:

@@ -128,6 +128,40 @@ def test_diagonals_on_both_sides(beam: float | None) -> None:
     assert torch.equal(found.arcs, in_small_blocks(log_probs, lengths, batch).arcs)
 
 
+@pytest.mark.parametrize("search", [compiled, in_small_blocks])
+@pytest.mark.parametrize("sharpness", [0.5, 3.0, 8.0, 20.0, 60.0])
+@pytest.mark.parametrize("errors", [0.0, 0.1, 0.5])
+def test_what_is_dropped_on_the_way_is_never_missed(errors: float, sharpness: float, search: Search) -> None:
+    """Models that know nothing, little or all, and hear something else than what is to be aligned."""
+    torch.manual_seed(8)
+    targets = torch.randint(1, 12, (6, 60))
+    labels = torch.zeros(6, 300, dtype=torch.int64)
+    labels[:, 20:260:4] = torch.where(torch.rand(6, 60) < errors, torch.randint(0, 12, (6, 60)), targets)
+    log_probs = torch.randn(6, 300, 12).scatter_add(2, labels[:, :, None], torch.full((6, 300, 1), sharpness))
+    log_probs, lengths = log_probs.log_softmax(-1), torch.tensor([300, 280, 261, 150, 300, 200])
+    hmm = hmm_graph([[[int(unit)]] for unit in targets[5, :30] // 3], HmmTopology(3), silence=0)
+    rows = [ctc_graph(row.tolist()) for row in targets[:5]]
+    batch = GraphBatch.from_graphs([*rows, hmm])
+    found, expected = search(log_probs, lengths, batch), in_tensors(log_probs, lengths, batch)
+    torch.testing.assert_close(found.scores, expected.scores, rtol=1e-9, atol=1e-9)
+    assert torch.equal(found.arcs, expected.arcs)
+    check(found, log_probs, lengths, batch)
+
+
+def test_a_path_far_behind_the_best_of_its_frames() -> None:
+    """For most of the time another one leads by more than any beam, and then goes where it cannot end."""
+    log_probs = torch.full((1, 400, 3), -1.0)
+    log_probs[:, :300, 1] = 0.0
+    log_probs[:, 300:, 2] = 0.0
+    log_probs[:, 399, 1] = -1e4
+    stay, leave = [(i, i, 1, 0.0) for i in range(1, 70)], [(i, i + 1, 2, 0.0) for i in range(1, 70)]
+    end = [(70, 71, -1, 0.0), (0, 1, 2, -5.0), (0, 70, 1, 0.0), (70, 70, 1, 0.0)]
+    batch = GraphBatch.from_graphs([Graph.from_arcs([*stay, *leave, *end], 72)])
+    found, expected = (each(log_probs, torch.tensor([400]), batch) for each in (compiled, in_tensors))
+    torch.testing.assert_close(found.scores, expected.scores)
+    check(found, log_probs, torch.tensor([400]), batch)
+
+
 def test_long_recordings_keep_few_frames() -> None:
     """What is kept grows with the square root of the length, and the path is the same."""
     lengths, graphs = np.array([360_000, 360_000, 100, 0]), np.zeros((4, 13), np.int64)
@@ -165,11 +199,14 @@ def test_beams_give_up_exactness_only() -> None:
 
 
 def test_nan_is_told() -> None:
-    log_probs = torch.zeros(3, 5, 3)
+    log_probs = torch.zeros(3, 200, 3)
     log_probs[1, 2, 1] = math.nan
-    found = best_path(log_probs, torch.full((3,), 5), GraphBatch.from_graphs([ctc_graph([1])] * 3), engine="torch")
-    assert torch.isnan(found.scores).tolist() == [False, True, False]
-    assert (found.arcs[1] == -1).all()
+    log_probs[2, 2, 2] = -math.nan
+    for tokens in ([1], [1] * 40):
+        graphs = GraphBatch.from_graphs([ctc_graph(tokens)] * 3)
+        found = best_path(log_probs, torch.full((3,), 200), graphs, engine="torch")
+        assert torch.isnan(found.scores).tolist() == [False, True, False]
+        assert (found.arcs[1] == -1).all()
 
 
 def test_alignments_of_torchaudio() -> None:
