@@ -228,7 +228,7 @@ def _count(arcs: Any, graph: Any, banded: Any, row: Any, scratch: Any) -> Any:
             offsets[num_offsets] = offset
             num_offsets += 1
             widest = max(widest, abs(offset))
-    banded &= num_offsets * row[STATES] <= LEAST_FILLED * num_arcs + SMALL
+    banded &= num_arcs > 0 and num_offsets * row[STATES] <= LEAST_FILLED * num_arcs + SMALL
     row[KIND] = BANDED if banded else LISTED
     row[ARCS], row[LABELS] = num_arcs, num_labels
     if banded:

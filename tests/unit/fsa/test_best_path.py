@@ -108,10 +108,10 @@ def test_shared_graphs_and_utterances_without_a_path(search: Search) -> None:
     log_probs = torch.randn(9, 12, 6)
     log_probs[3, 5] = -math.inf
     lengths = torch.tensor([12, 3, 0, 12, 1, 12, 9, 12, 2])
-    graphs = [dense_bigram(rng, 5), linear([1, 2, 3]), Graph.from_arcs([], 0)]
-    batch = GraphBatch.from_graphs(graphs, [0, 1, 0, 0, 1, 2, 0, 0, 0])
+    graphs = [dense_bigram(rng, 5), linear([1, 2, 3]), Graph.from_arcs([], 0), linear([])]
+    batch = GraphBatch.from_graphs(graphs, [0, 1, 0, 0, 1, 2, 3, 3, 0])
     found = search(log_probs, lengths, batch)
-    assert (found.scores == -math.inf).nonzero()[:, 0].tolist() == [3, 4, 5]
+    assert (found.scores == -math.inf).nonzero()[:, 0].tolist() == [3, 4, 5, 6, 7]
     check(found, log_probs, lengths, batch)
     nothing = search(log_probs[:0], lengths[:0], GraphBatch.from_graphs([]))
     assert nothing.arcs.shape == (0, 12)

@@ -185,17 +185,17 @@ def test_threads_change_nothing() -> None:
 def test_without_a_path(dtype: torch.dtype, arcs: bool) -> None:
     """-inf and no gradient, which the others do not notice; NaN behind the end of an utterance counts for nothing."""
     torch.manual_seed(6)
-    log_probs = torch.randn(6, 4, 3, dtype=dtype).log_softmax(-1)
+    log_probs = torch.randn(8, 4, 3, dtype=dtype).log_softmax(-1)
     log_probs[1, 2:] = math.nan
     log_probs[2, 1] = -math.inf
-    empty, stuck = Graph.from_arcs([], 0), Graph.from_arcs([(0, 0, 1, 0.0)], 2)
-    graphs = [linear([1, 2]), linear([1, 2]), ctc_graph([1]), empty, stuck, ctc_graph([1, 1, 2])]
-    totals, labels, counts = sums(log_probs, torch.tensor([4, 2, 4, 3, 4, 4]), GraphBatch.from_graphs(graphs), arcs)
-    alive = [1, 5]
-    assert torch.isfinite(totals).nonzero()[:, 0].tolist() == alive
-    assert (totals[[0, 2, 3, 4]] == -math.inf).all()
+    empty, stuck, short = Graph.from_arcs([], 0), Graph.from_arcs([(0, 0, 1, 0.0)], 2), linear([])
+    graphs = [linear([1, 2]), linear([1, 2]), ctc_graph([1]), empty, stuck, ctc_graph([1, 1, 2]), short]
+    batch = GraphBatch.from_graphs(graphs, [0, 1, 2, 3, 4, 5, 6, 6])
+    totals, labels, counts = sums(log_probs, torch.tensor([4, 2, 4, 3, 4, 4, 4, 3]), batch, arcs)
+    assert torch.isfinite(totals).nonzero()[:, 0].tolist() == [1, 5]
+    assert (totals[[0, 2, 3, 4, 6, 7]] == -math.inf).all()
     assert torch.isfinite(labels).all()
-    assert labels.sum((1, 2)).tolist() == pytest.approx([0, 2, 0, 0, 0, 4])
+    assert labels.sum((1, 2)).tolist() == pytest.approx([0, 2, 0, 0, 0, 4, 0, 0])
     assert counts is None or torch.isfinite(counts).all()
     assert float(totals[1]) == pytest.approx(float(log_probs[1, 0, 1] + log_probs[1, 1, 2]))
 
