@@ -258,13 +258,14 @@ def lattice_arcs(
     work, table = new_work(2, room, 1), np.empty(room, np.int32)
     onward = np.empty((len(kept.hypotheses), 2), np.float32)
     emission = np.empty(num_tokens + 2, np.float32)
-    counts = np.zeros(2, np.int64)
+    counts, nowhere = np.zeros(2, np.int64), np.full(num_tokens, NOTHING)
     output = Output(np.empty(ROOM, LATTICE_ARC), np.empty(ROOM, np.int32), counts, limit)
     t = num_frames
     while t >= 0:
-        at_end, blank, row = t == num_frames, NOTHING, log_probs[max(0, min(t, num_frames - 1))]
+        at_end, blank = t == num_frames, NOTHING
+        row = nowhere if at_end else log_probs[t]
         if at_end:
-            emissions(np.full(num_tokens, NOTHING), 0, options.blank, emission)
+            emissions(row, 0, options.blank, emission)
             emission[options.final_label] = 0 if complete else NOTHING
             index(kept.hypotheses, 0, 0, table)
         else:

@@ -226,7 +226,7 @@ def _run_block(lists: Any, beam: Any, log_probs: Any, start: Any, first: Any, bl
         low, high = span(spans[t], lists.reach, lists.backward, lists.first_final, lists.states, left)
         fit &= _frame(lists, log_probs[t], before, after, low, high)
         if beam < np.inf:
-            low, high = prune(after, low, high, beam)
+            low, high, _ = drop(after, low, high, row_best(after, low, high) - beam)
         clear_around(after, low, high, margin)
         spans[t + 1, 0], spans[t + 1, 1] = low, high
     return fit
@@ -259,18 +259,30 @@ def _frame(lists: Any, frame: Any, before: Any, after: Any, low: Any, high: Any)
 
 
 @part
-def prune(scores: Any, low: Any, high: Any, beam: Any) -> Any:
-    """Drop states behind the beam; the first one left, and behind the last."""
-    best = -np.inf
-    for i in range(low, high):
-        best = larger(best, scores[i])
-    first, last = high, low
-    for i in range(low, high):
-        if scores[i] >= best - beam:
-            first, last = min(first, i), i + 1
-        else:
-            scores[i] = -np.inf
-    return (first, last) if first < last else (low, low + 1)
+def row_best(scores: Any, low: Any, high: Any) -> Any:
+    """The largest score, four at a time: each comparison waits for the one before it."""
+    a, b, c, d = -np.inf, -np.inf, -np.inf, -np.inf
+    i = low
+    while i + 3 < high:
+        a, b, c, d = larger(scores[i], a), larger(scores[i + 1], b), larger(scores[i + 2], c), larger(scores[i + 3], d)
+        i += 4
+    while i < high:
+        a = larger(scores[i], a)
+        i += 1
+    return larger(larger(a, b), larger(c, d))
+
+
+@part
+def drop(scores: Any, low: Any, high: Any, limit: Any) -> Any:
+    """The range without what is below the limit at its ends, and the best of that."""
+    dropped = -np.inf
+    while low < high and not scores[low] >= limit:
+        dropped = larger(scores[low], dropped)
+        low += 1
+    while low < high and not scores[high - 1] >= limit:
+        dropped = larger(scores[high - 1], dropped)
+        high -= 1
+    return low, high, dropped
 
 
 @part

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from speechkit.fsa.engines.cpu_best import best_end, clear_around, copy_row, span, write_scores
+from speechkit.fsa.engines.cpu_best import best_end, clear_around, copy_row, drop, row_best, span, write_scores
 from speechkit.fsa.engines.cpu_layout import CELLS_AT, DIAGONALS, OFFSETS_AT, PAD, ROWS_AT, STATES
 from speechkit.fsa.engines.cpu_wide import fetch_ahead, gather, inlined, kernel, larger, part
 
@@ -242,39 +242,12 @@ def _run_block(
                 possible = min(band.states, reach * t + 1) if backward == 0 else band.states
                 if 2 * (spans[t, 1] - spans[t, 0]) > possible:
                     return WIDE, before
-            limit = lower - work.bounds[t + 1] if lower > -np.inf else _row_best(after, low, high) - beam
-            low, high, work.dropped[t + 1] = _drop(after, low, high, limit)
+            limit = lower - work.bounds[t + 1] if lower > -np.inf else row_best(after, low, high) - beam
+            low, high, work.dropped[t + 1] = drop(after, low, high, limit)
         clear_around(after, low, high, reach + backward)
         spans[t + 1, 0], spans[t + 1, 1] = low - pad, high - pad
         before, after = after, before
     return FOUND if fit else UNFIT, before
-
-
-@part
-def _row_best(scores: Any, low: Any, high: Any) -> Any:
-    """The largest score, four at a time: each comparison waits for the one before it."""
-    a, b, c, d = -np.inf, -np.inf, -np.inf, -np.inf
-    i = low
-    while i + 3 < high:
-        a, b, c, d = larger(scores[i], a), larger(scores[i + 1], b), larger(scores[i + 2], c), larger(scores[i + 3], d)
-        i += 4
-    while i < high:
-        a = larger(scores[i], a)
-        i += 1
-    return larger(larger(a, b), larger(c, d))
-
-
-@part
-def _drop(scores: Any, low: Any, high: Any, limit: Any) -> Any:
-    """The range without what is below the limit at its ends, and the best of that."""
-    dropped = -np.inf
-    while low < high and not scores[low] >= limit:
-        dropped = larger(scores[low], dropped)
-        low += 1
-    while low < high and not scores[high - 1] >= limit:
-        dropped = larger(scores[high - 1], dropped)
-        high -= 1
-    return low, high, dropped
 
 
 @inlined

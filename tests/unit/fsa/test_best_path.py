@@ -117,6 +117,16 @@ def test_shared_graphs_and_utterances_without_a_path(search: Search) -> None:
     assert nothing.arcs.shape == (0, 12)
 
 
+@pytest.mark.parametrize("beam", [None, 5.0])
+def test_no_state_is_left_before_the_end(beam: float | None) -> None:
+    """Where arrays end is only checked with NUMBA_BOUNDSCHECK=1, as .ci/run does."""
+    never_ends = Graph.from_arcs([(0, 1, 0, 0.0), (0, 1, 1, 0.0)], 3)
+    batch = GraphBatch.from_graphs([never_ends, linear([0, 1])], [0, 1, 0, 1])
+    lengths = torch.tensor([7, 7, 1, 2])
+    found = best_path(torch.zeros(4, 7, 2), lengths, batch, engine="torch", beam=beam)
+    assert found.scores.tolist() == [-math.inf, -math.inf, -math.inf, 0.0]
+
+
 @pytest.mark.parametrize("beam", [None, 1000.0])
 def test_diagonals_on_both_sides(beam: float | None) -> None:
     torch.manual_seed(9)
