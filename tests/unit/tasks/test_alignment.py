@@ -17,7 +17,7 @@ from speechkit.data.labels import LabelFile
 from speechkit.features.cmvn import Cmvn, CmvnStats
 
 BINS = 12
-WORDS = {"ab": "a b", "cab": "c a b", "or": "a c"}
+WORDS = {"ab": "a b", "cab": "c a b", "orb": "a c b"}  # no word ends as another begins: such boundaries are anywhere
 SETTINGS = ["gmm.iterations=10", "gmm.growth_iterations=6", "gmm.gaussians=20", "gmm.features.cepstra=12"]
 NETWORK = ["neural.network.dim=24", "neural.least_updates=60", "neural.epochs=1", "neural.batch_frames=800"]
 
@@ -107,7 +107,7 @@ def test_both_models_are_judged_by_true_boundaries(recipe: Path) -> None:
     best = max(record["dev"], key=lambda kind: record["dev"][kind]["value"])
     assert record["chosen"] == best
     assert all(each["criterion"] == "phone boundaries within 20 ms" for each in record["dev"].values())
-    assert record["dev"][best]["value"] > 85  # no one can tell where the c of "or" ends and that of "cab" begins
+    assert record["dev"][best]["value"] > 95
 
 
 def test_all_outputs_of_a_set(recipe: Path) -> None:
@@ -160,7 +160,7 @@ def test_boundaries_are_compared_with_the_true_ones(
     name = "words of test" if kind == "word" else "phones of test"
     assert capsys.readouterr().out.splitlines()[1].startswith(name)
     figures = json.loads((recipe / "scored/b.json").read_text())[name]
-    assert figures["within_20_ms"] > 85
+    assert figures["within_20_ms"] > 95
     assert figures["unpaired"] == 0
 
 
