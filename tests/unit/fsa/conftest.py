@@ -4,14 +4,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
 
+@pytest.fixture(scope="session")
+def numba_knows_numpy() -> None:
+    """At its first compilation numba notes what `np.empty` is: that has to be numpy's own."""
+    numba.njit(lambda size: np.empty(size))(1)
+
+
 @pytest.fixture
-def dirty_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def dirty_memory(numba_knows_numpy: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """`np.empty` is full of what no result may depend on."""
     empty = np.empty
 
