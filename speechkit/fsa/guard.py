@@ -94,9 +94,11 @@ def run_limited(limits: Limits, function: Callable[P, R], *arguments: P.args, **
 def _await_result(limits: Limits, process: BaseProcess, connection: Connection) -> Any:
     _receive(limits, process, connection)  # It has started: its time begins.
     deadline = time.monotonic() + limits.seconds
-    while not wait([connection, process.sentinel], min(POLL_SECONDS, max(deadline - time.monotonic(), 0))):
+    while True:
         if time.monotonic() >= deadline:
             raise SpeechkitError(f"{limits.what} took more than {limits.seconds:g} s: {limits.remedy}")
+        if wait([connection, process.sentinel], min(POLL_SECONDS, max(deadline - time.monotonic(), 0))):
+            break
         if _memory(process.pid) > limits.memory:
             raise _too_much_memory(limits)
     error, value, trace = _receive(limits, process, connection)

@@ -161,12 +161,8 @@ def test_what_cannot_be_compiled_within_limits_names_the_remedy() -> None:
     entries = [("x", [1]), ("y", [2])]
     with pytest.raises(SpeechkitError, match=r"more than the limit.*prune the language model.*--decode beam"):
         compile_graph(entries, levels, TOKENS, limits=CompileLimits(memory=1000))
-    words = [f"w{number}" for number in range(200)]
-    entries = [(word, [1 + int(digit) for digit in f"{number:o}"]) for number, word in enumerate(words)]
-    bigrams = {(first, second): (-2.0 - 0.001 * len(first), 0.0) for first in words for second in words[::2]}
-    levels = [{(word,): (-2.3, -0.1) for word in ("<s>", "</s>", *words)}, bigrams]
-    with pytest.raises(SpeechkitError, match=r"took more than .* s: prune the language model"):
-        compile_graph(entries, levels, ["<blk>", *map(str, range(8))], limits=CompileLimits(seconds=0.01))
+    with pytest.raises(SpeechkitError, match=r"took more than 0 s: prune the language model"):
+        compile_graph(entries, levels, TOKENS, limits=CompileLimits(seconds=0.0))
 
 
 def test_a_cycle_of_epsilons_is_an_error() -> None:
