@@ -5,13 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from speechkit.nn.lengths import valid_mask, zero_padding
+from speechkit.nn.lengths import Packing, zero_padding
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
-    """Sizes of a `TransformerEncoder`; `position_kernel` frames wide, `layer_drop` a probability per block."""
+    """Sizes of a `TransformerEncoder`; `position_kernel` frames wide, `layer_drop` a probability per block.
+
+    With `checkpointing` activations inside of blocks are computed a second time on the way back instead of being kept.
+    """
 
     dim: int = 768
     layers: int = 12
@@ -24,6 +28,7 @@ class TransformerConfig:
     attention_dropout: float = 0.1
     activation_dropout: float = 0.0
     layer_drop: float = 0.0
+    checkpointing: bool = False
 
     def __post_init__(self) -> None:
         if self.dim % self.heads or self.dim % self.position_groups:
@@ -40,15 +45,23 @@ class ConvPositionEmbedding(nn.Module):
 
     def __init__(self, dim: int, kernel: int, groups: int) -> None:
         super().__init__()
-        conv = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=groups)
-        nn.init.normal_(conv.weight, std=(4 / (kernel * dim)) ** 0.5)
-        assert conv.bias is not None
-        nn.init.zeros_(conv.bias)
-        self.conv = nn.utils.parametrizations.weight_norm(conv, dim=2)
+        self.groups = groups
+        weight = torch.empty(dim, dim // groups, kernel).normal_(std=(4 / (kernel * dim)) ** 0.5)
+        self.direction = nn.Parameter(weight)
+        self.gain = nn.Parameter(_tap_norm(weight))
+        self.bias = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, T, dim)`, zero on padding, to the embedding of the same shape."""
-        return F.gelu(self.conv(x.transpose(1, 2))[..., : x.shape[1]].transpose(1, 2))
+        weight = self.direction * (self.gain / _tap_norm(self.direction))
+        y = F.conv1d(x.transpose(1, 2), weight, self.bias, padding=weight.shape[2] // 2, groups=self.groups)
+        return F.gelu(y[..., : x.shape[1]].transpose(1, 2))
+
+
+def _tap_norm(weight: Tensor) -> Tensor:
+    """Euclidean norm `(1, 1, k)` of each tap of a kernel: the dimension that weight norm leaves is the time."""
+    norm: Tensor = torch.linalg.vector_norm(weight, dim=(0, 1), keepdim=True)
+    return norm
 
 
 class TransformerBlock(nn.Module):
@@ -64,23 +77,24 @@ class TransformerBlock(nn.Module):
         self.feed_forward_in = nn.Linear(config.dim, config.feed_forward)
         self.feed_forward_out = nn.Linear(config.feed_forward, config.dim)
 
-    def forward(self, x: Tensor, key_mask: Tensor | None) -> Tensor:
-        """`x (N, T, dim)`; `key_mask (N, 1, 1, T)` True where a frame may be attended to, None without padding."""
+    def forward(self, x: Tensor, packing: Packing) -> Tensor:
+        """Transform the valid frames `x (F, dim)` of a batch."""
         if self.config.norm_first:
-            x = x + self._attend(self.attention_norm(x), key_mask)
+            x = x + self._attend(self.attention_norm(x), packing)
             return x + self._feed_forward(self.feed_forward_norm(x))
-        x = self.attention_norm(x + self._attend(x, key_mask))
+        x = self.attention_norm(x + self._attend(x, packing))
         y: Tensor = self.feed_forward_norm(x + self._feed_forward(x))
         return y
 
-    def _attend(self, x: Tensor, key_mask: Tensor | None) -> Tensor:
+    def _attend(self, x: Tensor, packing: Packing) -> Tensor:
         config = self.config
-        batch, frames, dim = x.shape
-        shape = (batch, frames, 3, config.heads, dim // config.heads)
-        query, key, value = self.qkv(x).view(shape).permute(2, 0, 3, 1, 4)
+        padded = packing.unpack(self.qkv(x))
+        batch, frames, _ = padded.shape
+        query, key, value = padded.view(batch, frames, 3, config.heads, -1).permute(2, 0, 3, 1, 4)
+        mask = None if packing.full else packing.mask[:, None, None, :]
         dropout = config.attention_dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(query, key, value, attn_mask=key_mask, dropout_p=dropout)
-        y = self.attention_out(y.transpose(1, 2).reshape(batch, frames, dim))
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        y = self.attention_out(packing.pack(y.transpose(1, 2).reshape(batch, frames, config.dim)))
         return F.dropout(y, config.dropout, self.training)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
@@ -90,7 +104,10 @@ class TransformerBlock(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """Position embedding and a stack of blocks; `(N, T, dim)` and lengths to `(N, T, dim)`."""
+    """Position embedding and a stack of blocks; `(N, T, dim)` and lengths to `(N, T, dim)`.
+
+    Blocks see valid frames only, laid end to end; padding comes back as zeros.
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -100,16 +117,34 @@ class TransformerEncoder(nn.Module):
         self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.layers))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Encode a padded batch; padded frames come back undefined."""
-        mask = valid_mask(lengths, x.shape[1])
-        x = zero_padding(x, mask)
-        x = x + self.position(x)
-        if not self.config.norm_first:
-            x = self.norm(x)
-        x = F.dropout(x, self.config.dropout, self.training)
-        key_mask = None if bool(mask.all()) else mask[:, None, None, :]
+        """Encode a padded batch."""
+        packing = Packing.of(lengths, x.shape[1])
+        x = self._enter(x, packing)
         for block in self.blocks:
             if self.training and self.config.layer_drop and torch.rand(()) < self.config.layer_drop:
                 continue
-            x = block(x, key_mask)
-        return self.norm(x) if self.config.norm_first else x
+            x = self._run(block, x, packing)
+        return packing.unpack(self.norm(x) if self.config.norm_first else x)
+
+    def layers(self, x: Tensor, lengths: Tensor, count: int | None = None) -> list[Tensor]:
+        """The outputs of the first `count` blocks (all if None), each `(N, T, dim)`, without the norm at the end."""
+        packing = Packing.of(lengths, x.shape[1])
+        x = self._enter(x, packing)
+        outputs = []
+        for block in self.blocks[:count]:
+            x = self._run(block, x, packing)
+            outputs.append(packing.unpack(x))
+        return outputs
+
+    def _enter(self, x: Tensor, packing: Packing) -> Tensor:
+        x = x if packing.full else zero_padding(x, packing.mask)
+        x = packing.pack(x + self.position(x))
+        if not self.config.norm_first:
+            x = self.norm(x)
+        return F.dropout(x, self.config.dropout, self.training)
+
+    def _run(self, block: nn.Module, x: Tensor, packing: Packing) -> Tensor:
+        if self.config.checkpointing and self.training and torch.is_grad_enabled():
+            y: Tensor = checkpoint(block, x, packing, use_reentrant=False)
+            return y
+        return block(x, packing)  # type: ignore[no-any-return]

@@ -1,0 +1,105 @@
+"""The encoder that wav2vec 2.0 and HuBERT share: convolutional extractor, masking, transformer."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechkit.nn.lengths import valid_mask, zero_padding
+from speechkit.nn.masking import SpanMaskConfig, TimeMask, mask_channels
+from speechkit.nn.transformer import TransformerConfig, TransformerEncoder
+from speechkit.nn.waveform import ExtractorConfig, FeatureExtractor
+
+
+class Hidden(NamedTuple):
+    """What a self-supervised model makes of waveforms.
+
+    Attributes:
+        layers: hidden states `(N, T, dim)`, that of layer l (counting from 1) at `layers[l - 1]`.
+        lengths: `(N,)`, valid frames.
+        frame_rate: frames per second.
+    """
+
+    layers: list[Tensor]
+    lengths: Tensor
+    frame_rate: float
+
+
+class Encoder(Protocol):
+    """What labels, fine-tuning, probes, BERT-ASR and wav2vec-U take from a self-supervised model."""
+
+    def __call__(self, waveforms: Tensor, lengths: Tensor) -> Hidden:
+        """Hidden states of waveforms `(N, S)` in [-1, 1] with `lengths (N,)` in samples."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechEncoderConfig:
+    """A `SpeechEncoder`; `input_dropout` is that on the frames that enter the transformer.
+
+    `time_mask` and `channel_mask` are drawn in training, by whoever calls `encode`.
+    """
+
+    sampling_rate: int = 16000
+    extractor: ExtractorConfig = field(default_factory=ExtractorConfig)
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    input_dropout: float = 0.1
+    time_mask: SpanMaskConfig = field(default_factory=SpanMaskConfig)
+    channel_mask: SpanMaskConfig = field(default_factory=lambda: SpanMaskConfig(probability=0.0, length=64, least=0))
+
+
+class SpeechEncoder(nn.Module):
+    """Waveforms to hidden states; masks nothing unless told to."""
+
+    def __init__(self, config: SpeechEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.extractor = FeatureExtractor(config.extractor)
+        self.norm = nn.LayerNorm(config.extractor.dim)
+        self.projection = nn.Linear(config.extractor.dim, config.transformer.dim)
+        self.time_mask = TimeMask(config.transformer.dim)
+        self.transformer = TransformerEncoder(config.transformer)
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Frames of waveforms of `lengths` samples."""
+        return self.config.extractor.output_lengths(lengths)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Hidden:
+        """Hidden states of all layers."""
+        frames, lengths, _ = self.extract(waveforms, lengths)
+        layers = self.transformer.layers(self.enter(frames), lengths)
+        return Hidden(layers, lengths, self.config.sampling_rate / self.config.extractor.hop)
+
+    def extract(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised frames `(N, T, C)` of the extractor, their lengths, and the mean square of the frames before."""
+        frames, lengths = self.extractor(waveforms, lengths)
+        valid = zero_padding(frames.float(), valid_mask(lengths, frames.shape[1]))
+        penalty = valid.pow(2).sum() / (lengths.sum() * frames.shape[2]).clamp(min=1)
+        return self.norm(frames), lengths, penalty
+
+    def enter(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Frames as the transformer takes them, those of `mask (N, T)` replaced by the learned vector."""
+        x = F.dropout(self.projection(frames), self.config.input_dropout, self.training)
+        if mask is not None:
+            x = self.time_mask(x, mask)
+        if self.training and mask is not None and self.config.channel_mask.probability > 0:
+            x = mask_channels(x, self.config.channel_mask)
+        return x
+
+    def encode(self, frames: Tensor, lengths: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The last hidden state `(N, T, dim)` of frames from `extract`."""
+        x: Tensor = self.transformer(self.enter(frames, mask), lengths)
+        return x
+
+
+def stack_frames(x: Tensor, mask: Tensor) -> Tensor:
+    """The frames of `x (N, T, C)` that `mask` marks, equally many in each utterance, as `(N, M, C)`."""
+    return x[mask].view(len(x), -1, x.shape[-1])
+
+
+def frame_mask(lengths: Tensor, masked: Tensor) -> tuple[Tensor, Tensor]:
+    """Masked and unmasked valid frames `(N, T)` from `masked (N, T)`."""
+    valid = valid_mask(lengths, masked.shape[1])
+    return masked & valid, torch.logical_not(masked) & valid

@@ -1,0 +1,97 @@
+"""wav2vec 2.0 (Baevski, Zhou, Mohamed, Auli 2020): masked frames are told from others of the same utterance."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from speechkit.losses.contrastive import contrastive_logits, contrastive_loss, diversity_loss, sample_negatives
+from speechkit.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig, stack_frames
+from speechkit.nn.masking import span_mask
+from speechkit.nn.quantise import GumbelQuantiser, QuantiserConfig, perplexity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wav2Vec2Config:
+    """Sizes and loss weights.
+
+    `negatives` distractors for each masked frame, `kappa` the temperature of their comparison; `diversity_weight` is
+    alpha of equation 2, `penalty_weight` that of the extractor's mean square (section 4.2).
+    """
+
+    encoder: SpeechEncoderConfig = field(default_factory=SpeechEncoderConfig)
+    quantiser: QuantiserConfig = field(default_factory=QuantiserConfig)
+    negatives: int = 100
+    kappa: float = 0.1
+    diversity_weight: float = 0.1
+    penalty_weight: float = 10.0
+
+
+@dataclass(frozen=True)
+class Wav2Vec2Loss:
+    """Sums over `count` masked frames; divide `total` by `count` of all processes.
+
+    Attributes:
+        total: loss to minimise, with the other terms multiplied by the number of masked frames.
+        contrastive: the first of its terms.
+        right: masked frames that prefer their true target to every distractor.
+        diversity, penalty: the other terms, before weights and number.
+        code_perplexity: of the plain softmax averaged over the batch, between G and G V.
+        used_perplexity: of the codes that were best.
+    """
+
+    total: Tensor
+    count: int
+    contrastive: Tensor
+    right: Tensor
+    diversity: Tensor
+    penalty: Tensor
+    code_perplexity: Tensor
+    used_perplexity: Tensor
+
+
+class Wav2Vec2(nn.Module):
+    """The encoder with quantiser and contrastive loss, for pre-training; `encoder` is what is kept."""
+
+    def __init__(self, config: Wav2Vec2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = SpeechEncoder(config.encoder)
+        self.quantiser = GumbelQuantiser(config.quantiser, config.encoder.extractor.dim)
+        self.context = nn.Linear(config.encoder.transformer.dim, config.quantiser.out_dim)
+
+    def forward(
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        update: int = 0,
+        mask: Tensor | None = None,
+        negatives: Tensor | None = None,
+    ) -> Wav2Vec2Loss:
+        """The loss of a batch.
+
+        Args:
+            waveforms: `(N, S)`.
+            lengths: `(N,)` samples.
+            update: number of updates so far, for the temperature of the quantiser.
+            mask: `(N, T)`, as many masked frames in every utterance; drawn where None.
+            negatives: `(N, M, K)` as `sample_negatives` gives; drawn where None.
+        """
+        config = self.config
+        frames, lengths, penalty = self.encoder.extract(waveforms, lengths)
+        if mask is None:
+            mask = span_mask(lengths.tolist(), frames.shape[1], config.encoder.time_mask, same_count=True)
+            mask = mask.to(frames.device)
+        context = self.context(stack_frames(self.encoder.encode(frames, lengths, mask), mask))
+        quantised = self.quantiser(stack_frames(frames, mask), config.quantiser.temperature(update))
+        targets = quantised.vectors
+        if negatives is None:
+            negatives = sample_negatives(len(targets), targets.shape[1], config.negatives, targets.device)
+        logits = contrastive_logits(context, targets, negatives, config.kappa, quantised.codes)
+        loss, right = contrastive_loss(logits)
+        count = int(mask.sum())
+        diversity = diversity_loss(quantised.mean)
+        extra = config.diversity_weight * diversity + config.penalty_weight * penalty
+        return Wav2Vec2Loss(
+            loss + count * extra, count, loss, right, diversity, penalty,
+            perplexity(quantised.mean), perplexity(quantised.used),
+        )  # fmt: skip

@@ -1,0 +1,161 @@
+"""From waveforms to frames: the convolutional feature extractor of wav2vec 2.0 and HuBERT."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechkit.nn.lengths import conv_length, valid_mask, zero_padding
+from speechkit.nn.strided import strided_conv
+
+EPS = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractorConfig:
+    """A `FeatureExtractor` (wav2vec 2.0, section 4.2).
+
+    With `norm` "first" the first layer alone is normalised, each channel over time; with "layer" every layer is, each
+    frame over its channels. `normalise` gives waveforms zero mean and unit variance. Gradients to the extractor are
+    scaled by `gradient_scale`; at 0 it is frozen, and nothing is kept for its backward pass.
+    """
+
+    dim: int = 512
+    kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    norm: Literal["first", "layer"] = "first"
+    bias: bool = False
+    normalise: bool = False
+    gradient_scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        if len(self.kernels) != len(self.strides) or not self.kernels:
+            raise ValueError("kernels and strides must hold one number for each layer")
+        if self.norm == "first" and self.bias:
+            raise ValueError("the norm of the first layer takes a bias away; set bias to false")
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return math.prod(self.strides)
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Frames of waveforms of `lengths` samples: floor((n - k) / s) + 1 through all layers."""
+        for kernel, stride in zip(self.kernels, self.strides, strict=True):
+            lengths = conv_length(lengths, kernel, stride, 0)
+        return lengths
+
+
+class FeatureExtractor(nn.Module):
+    """Waveforms `(N, S)` with lengths `(N,)` to frames `(N, T, dim)` with lengths; frames beyond those mean nothing.
+
+    Each utterance gives the frames that it gives alone: the norm over time counts valid frames only.
+    """
+
+    def __init__(self, config: ExtractorConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = [1] + [config.dim] * len(config.kernels)
+        self.weights = nn.ParameterList(
+            torch.empty(config.dim, width, kernel) for width, kernel in zip(widths, config.kernels, strict=False)
+        )
+        for weight in self.weights:
+            nn.init.kaiming_normal_(weight)
+        self.biases = nn.ParameterList(torch.zeros(config.dim) for _ in config.kernels if config.bias)
+        if config.norm == "first":
+            self.gain = nn.Parameter(torch.ones(config.dim))
+            self.shift = nn.Parameter(torch.zeros(config.dim))
+        else:
+            self.norms = nn.ModuleList(nn.LayerNorm(config.dim) for _ in config.kernels)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Extract frames of a padded batch."""
+        scale = self.config.gradient_scale
+        with torch.set_grad_enabled(torch.is_grad_enabled() and scale > 0):
+            x = self._layers(waveforms, lengths)
+        frames = self.config.output_lengths(lengths)
+        x = x[:, : max(1, int(frames.max()))]
+        return (scale_gradient(x, scale) if x.requires_grad and scale != 1 else x), frames
+
+    def _layers(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        config = self.config
+        mask = valid_mask(lengths, waveforms.shape[1])
+        x = zero_padding(waveforms.unsqueeze(-1), mask)
+        if config.normalise:
+            x = normalise_waveforms(x.squeeze(-1), lengths).unsqueeze(-1)
+        x = F.pad(x, (0, 0, 0, -x.shape[1] % config.hop))
+        for i, (weight, kernel, stride) in enumerate(zip(self.weights, config.kernels, config.strides, strict=True)):
+            lengths = conv_length(lengths, kernel, stride, 0)
+            if i == 0 and config.norm == "first":
+                x = normalised_conv(x, lengths, weight, stride, self.gain, self.shift)
+            else:
+                x = strided_conv(x, weight, self.biases[i] if config.bias else None, stride)
+            x = F.gelu(self.norms[i](x) if config.norm == "layer" else x)
+        return x
+
+
+def normalised_conv(x: Tensor, lengths: Tensor, weight: Tensor, stride: int, gain: Tensor, shift: Tensor) -> Tensor:
+    """A convolution of one channel and the norm of each output channel over the valid frames, in one matrix product.
+
+    Mean and variance of an output w . u over the windows u of an utterance are w . E[u] and w^T Cov[u] w. With them the
+    norm becomes part of the kernel, a different one for each utterance, and is never computed on the many frames.
+
+    Args:
+        x: `(N, S, 1)`, S a multiple of `stride`.
+        lengths: `(N,)`, valid output frames.
+        weight: `(C, 1, k)`.
+        stride: in samples.
+        gain: `(C,)`.
+        shift: `(C,)`.
+
+    Returns:
+        `(N, S / stride, C)`.
+    """
+    kernel, frames = weight.shape[2], x.shape[1] // stride
+    windows = F.pad(x[..., 0], (0, kernel)).unfold(1, kernel, stride)[:, :frames]
+    with torch.autocast(x.device.type, enabled=False):
+        mean, covariance = _moments(windows, lengths)
+        rows = weight[:, 0].double()
+        centre, variance = mean @ rows.T, torch.einsum("ci,nij,cj->nc", rows, covariance, rows)
+        scale = (variance.clamp(min=0) + EPS).rsqrt() * gain.double()
+        kernels = (scale.unsqueeze(-1) * rows).transpose(1, 2)
+        offsets = (shift.double() - scale * centre).unsqueeze(1)
+    return torch.baddbmm(offsets.to(x.dtype), windows, kernels.to(x.dtype))
+
+
+def _moments(windows: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean `(N, k)` and covariance `(N, k, k)` of the first windows of each utterance `(N, T, k)`, float64."""
+    mask = valid_mask(lengths, windows.shape[1])
+    valid = zero_padding(windows, mask).double()
+    count = lengths.clamp(min=1).double()[:, None]
+    mean = valid.sum(1) / count
+    centred = zero_padding(valid - mean.unsqueeze(1), mask)
+    return mean, centred.transpose(1, 2) @ centred / count.unsqueeze(-1)
+
+
+def normalise_waveforms(waveforms: Tensor, lengths: Tensor) -> Tensor:
+    """Zero mean and unit variance over the valid samples of each of `waveforms (N, S)`; padding becomes 0."""
+    mask = valid_mask(lengths, waveforms.shape[1])
+    count = lengths.clamp(min=1)[:, None]
+    centred = (waveforms - (waveforms * mask).sum(1, keepdim=True) / count) * mask
+    return centred * ((centred**2).sum(1, keepdim=True) / count + EPS).rsqrt()
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.scale, None
+
+
+def scale_gradient(x: Tensor, scale: float) -> Tensor:
+    """`x` itself, through which gradients go back times `scale`."""
+    y: Tensor = _ScaleGradient.apply(x, scale)  # type: ignore[no-untyped-call]
+    return y
