@@ -26,6 +26,7 @@ COMMANDS = {
     "hmm": "train hidden Markov models for alignment",
     "align": "find where words and phones are in their recordings",
     "boundaries": "compare the times of alignments with true ones",
+    "pretrain": "pre-train a self-supervised model",
     "train": "train a model",
     "decode": "recognise a set, with or without a language model",
     "score": "count errors against the reference",

@@ -3,6 +3,10 @@
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from speechkit.train.distributed import World
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +61,9 @@ def origin(args: argparse.Namespace, loss: str) -> dict[str, object]:
 
 def run(args: argparse.Namespace) -> None:
     """Train a model and write its best weights to OUT/final."""
-    from speechkit.common.files import write_json, write_text
     from speechkit.common.memory import keep_freed_memory
     from speechkit.common.seeds import seed_everything
-    from speechkit.config.load import dump_yaml, load_config
+    from speechkit.config.load import load_config
     from speechkit.features.cmvn import Cmvn
     from speechkit.tasks.ctc import CtcConfig, CtcTask, Recognizer, run_record
     from speechkit.text.lang import Lang
@@ -73,20 +76,27 @@ def run(args: argparse.Namespace) -> None:
     seed_everything(args.seed, "weights")
     recognizer = Recognizer(config, Lang.load(args.lang), Cmvn.load(args.data / "cmvn.safetensors"))
     task = CtcTask(recognizer, args.data, args.seed, world, alignments=args.alignments, fsa_engine=args.fsa_engine)
-    record = run_record(task)
+    trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
+    task.update = lambda: trainer.progress.update
+    begin_record(args, config, config.loss, run_record(task), world)
+    weights = trainer.run()
+    if world.is_main:
+        recognizer.save(args.out / "final", weights)
+        log.info("trained for %.0f s; the model is %s", trainer.progress.seconds, args.out / "final")
+    leave(world)
+
+
+def begin_record(args: argparse.Namespace, config: object, method: str, record: dict[str, Any], world: "World") -> None:
+    """Say what is trained, and write down configuration and origin."""
+    from speechkit.common.files import write_json, write_text
+    from speechkit.config.load import dump_yaml
+
     log.info(
         "%.2f M parameters, %.2f h of training audio, on %s",
         record["num_params"] / 1e6,
         record["train_hours"],
         world.device,
     )
-    trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
-    task.update = lambda: trainer.progress.update
     if world.is_main:
         write_text(args.out / "config.yaml", dump_yaml(config))
-        write_json(args.out / "run.json", {**origin(args, config.loss), **record})
-    weights = trainer.run()
-    if world.is_main:
-        recognizer.save(args.out / "final", weights)
-        log.info("trained for %.0f s; the model is %s", trainer.progress.seconds, args.out / "final")
-    leave(world)
+        write_json(args.out / "run.json", {**origin(args, method), **record})

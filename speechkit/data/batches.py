@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from speechkit.features.cmvn import Cmvn, CmvnStats, normalise
 
 log = logging.getLogger(__name__)
 Fields = Mapping[str, str | None]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,22 +99,27 @@ class FeatureDataset(Dataset[Batch]):
         return self.cmvn.apply(features, cut.supervisions[0].speaker if self.normalisation == "speaker" else None)
 
 
-class TrainingBatches:
+class TrainingBatches(Generic[Item]):
     """Batches of similar length, shuffled by (seed, epoch); any epoch can be entered in its middle."""
 
     def __init__(
-        self, cuts: Any, dataset: FeatureDataset, config: BatchConfig, seed: int, rank: int = 0, size: int = 1
+        self, cuts: Any, dataset: Dataset[Item], config: BatchConfig, seed: int, rank: int = 0, size: int = 1
     ) -> None:
         self.cuts, self.dataset, self.config, self.seed = cuts, dataset, config, seed
         self.rank, self.size = rank, size
 
-    def epoch(self, epoch: int, skip: int) -> Iterable[Batch]:
+    def epoch(self, epoch: int, skip: int) -> Iterable[Item]:
         """Batches of `epoch` after the first `skip`, of which no features are read."""
         sampler = _Tail(self._sampler(epoch), skip)
         workers = self.config.workers
-        context = "fork" if workers else None
         return DataLoader(
-            self.dataset, batch_size=None, sampler=sampler, num_workers=workers, multiprocessing_context=context
+            self.dataset,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=workers,
+            multiprocessing_context="fork" if workers else None,
+            # Without one of its own it draws from torch's, and what a training draws depends on where it was resumed.
+            generator=torch.Generator().manual_seed(derive(self.seed, "workers", epoch)),
         )
 
     def _sampler(self, epoch: int) -> Any:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
+from speechkit.features.mfcc import cosine_transform
 from speechkit.nn.conv import ConvBlock, ConvSubsampling
 from speechkit.nn.lengths import valid_mask
 from speechkit.nn.transformer import TransformerConfig, TransformerEncoder
@@ -37,7 +37,7 @@ class AcousticModel(nn.Module):
         super().__init__()
         self.log_softmax = log_softmax
         dim = config.transformer.dim
-        cosines = None if config.cepstra is None else _cosines(config.in_dim, config.cepstra)
+        cosines = None if config.cepstra is None else cosine_transform(config.in_dim, config.cepstra).float()
         self.cosines: Tensor | None
         self.register_buffer("cosines", cosines, persistent=False)
         self.subsampling = ConvSubsampling(config.cepstra or config.in_dim, dim, config.strides, config.dropout)
@@ -61,11 +61,3 @@ class AcousticModel(nn.Module):
         x = self.encoder(x, lengths)
         outputs = self.output(x).float()
         return outputs.log_softmax(dim=-1) if self.log_softmax else outputs, lengths
-
-
-def _cosines(bins: int, count: int) -> Tensor:
-    """The first `count` vectors of the orthonormal DCT-II over `bins` values, `(bins, count)`."""
-    position = (torch.arange(bins) + 0.5) / bins
-    cosines: Tensor = torch.cos(torch.pi * position[:, None] * torch.arange(count)) * (2 / bins) ** 0.5
-    cosines[:, 0] /= 2**0.5
-    return cosines

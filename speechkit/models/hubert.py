@@ -120,4 +120,4 @@ class Hubert(nn.Module):
             loss = F.cross_entropy(logits, target, reduction="sum")
             sums.append(torch.stack([loss, (logits.argmax(1) == target).sum(), loss.new_tensor(len(target))]))
         loss, right, seen = torch.stack(sums).unbind(1)
-        return loss, right, seen
+        return loss, right.detach(), seen.detach()

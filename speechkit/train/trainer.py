@@ -56,9 +56,9 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Validation:
-    """What a validation found: `error_rate` chooses the best checkpoint, `samples` are (reference, hypothesis)."""
+    """What a validation found: the smallest `criterion` is best, `samples` are (reference, hypothesis)."""
 
-    error_rate: float
+    criterion: float
     metrics: dict[str, float]
     samples: list[tuple[str, str]]
 
@@ -248,7 +248,7 @@ class Trainer(Generic[Batch]):
         if not self.world.is_main:
             return
         result = self._evaluate()
-        self.progress.validations[self.progress.update] = result.error_rate
+        self.progress.validations[self.progress.update] = result.criterion
         self.record.add("dev", self.progress.update, result.metrics)
         self.record.add_samples(self.progress.update, result.samples)
 
@@ -281,9 +281,9 @@ class Trainer(Generic[Batch]):
             return best
         mean = self.checkpoints.average(ranking)
         self.task.module.load_state_dict(mean)
-        averaged, single = self._evaluate().error_rate, self.progress.validations[ranking[0]]
+        averaged, single = self._evaluate().criterion, self.progress.validations[ranking[0]]
         log.info(
-            "error rate on dev: best checkpoint %.2f%%, mean of the best %d %.2f%%", single, len(ranking), averaged
+            "on dev (less is better): best checkpoint %.4g, mean of the best %d %.4g", single, len(ranking), averaged
         )
         if averaged <= single:
             return mean

@@ -59,5 +59,5 @@ def test_validation_counts_wrong_frames() -> None:
         best = [module(item.features[None], torch.tensor([len(item.features)]))[0].argmax(1) for item in some]
     wrong = sum(int((each != item.labels).sum()) for each, item in zip(best, some, strict=True))
     frames = sum(len(item.labels) for item in some)
-    assert found.error_rate == found.metrics["frame_error_rate"] == 100 * wrong / frames
+    assert found.criterion == found.metrics["frame_error_rate"] == 100 * wrong / frames
     assert task.describe(FrameBatch.of(some)) == "utterances u0 u1 u2 u3"

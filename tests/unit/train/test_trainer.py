@@ -120,7 +120,7 @@ def test_result_is_the_mean_of_the_best_or_the_best(tmp_path: Path) -> None:
     task = Regression()
     task.module.eval()
     task.module.load_state_dict(mean)
-    expected = mean if task.validate().error_rate <= rates[best[0]] else weights[0]
+    expected = mean if task.validate().criterion <= rates[best[0]] else weights[0]
     for name in result:
         assert torch.equal(result[name], expected[name])
 

@@ -1,0 +1,51 @@
+"""Pre-train a self-supervised model on waveforms; running the same command again resumes where it stopped."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from speechkit.cli.train import begin_record
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `speechkit pretrain`."""
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of the system")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the configuration"
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with cuts_train and cuts_dev")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="HuBERT: folders of frame labels, one for each set of clusters",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="experiment folder")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data, crops, masks and dropout")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train a model and write its best weights to OUT/final."""
+    from speechkit.common.memory import keep_freed_memory
+    from speechkit.common.seeds import seed_everything
+    from speechkit.config.load import load_config
+    from speechkit.tasks.pretrain import PretrainConfig, PretrainTask
+    from speechkit.train.distributed import join, leave
+    from speechkit.train.trainer import Trainer
+
+    keep_freed_memory()
+    config = load_config(PretrainConfig, args.config, args.set)
+    world = join()
+    seed_everything(args.seed, "weights")
+    task = PretrainTask(config, args.data, args.seed, world, args.labels)
+    trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
+    task.update = lambda: trainer.progress.update
+    begin_record(args, config, config.method, task.record(), world)
+    weights = trainer.run()
+    if world.is_main:
+        task.save(args.out / "final", weights)
+        log.info("trained for %.0f s; the model is %s", trainer.progress.seconds, args.out / "final")
+    leave(world)

@@ -1,0 +1,115 @@
+"""Batches of waveforms for self-supervised training: crops of one length, with the frame labels that belong to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from speechkit.common.errors import SpeechkitError
+from speechkit.common.seeds import derive
+from speechkit.data.audio import BadAudioError, read_audio
+from speechkit.data.labels import LabelFile
+
+NO_LABEL = -1
+TOLERANCE = 2  # frames by which labels may be fewer or more than the audio has
+
+
+@dataclass(frozen=True)
+class WaveformBatch:
+    """Waveforms `(N, S)` with `lengths (N,)` in samples, labels `(N, T)` of each set (`NO_LABEL` for none), ids."""
+
+    ids: list[str]
+    waveforms: Tensor
+    lengths: Tensor
+    labels: tuple[Tensor, ...] = ()
+
+    def to(self, device: torch.device) -> "WaveformBatch":
+        """The batch with its tensors on `device`."""
+        moved = [each.to(device, non_blocking=True) for each in (self.waveforms, self.lengths, *self.labels)]
+        return replace(self, waveforms=moved[0], lengths=moved[1], labels=tuple(moved[2:]))
+
+
+class WaveformDataset(Dataset[WaveformBatch]):
+    """Turns the cuts of one batch into crops as long as the shortest of them, so that nothing is padded.
+
+    Crops begin at multiples of `hop` samples, drawn from `seed` and the ids in the batch. Without `crop` whole
+    utterances are padded instead.
+
+    Args:
+        labels: sets of frame labels by cut id; they say themselves how many there are a second.
+        longest: samples of a crop at most.
+        hop: samples from one frame of the model to the next.
+        sampling_rate: that every recording must have, in Hz.
+        seed: of the crops.
+        crop: whether to crop.
+    """
+
+    def __init__(
+        self, labels: Sequence[LabelFile], longest: int, hop: int, sampling_rate: int, seed: int, *, crop: bool = True
+    ) -> None:
+        self.labels, self.longest, self.hop, self.rate, self.seed = labels, longest, hop, sampling_rate, seed
+        self.crop = crop
+
+    def __getitem__(self, cuts: Any) -> WaveformBatch:
+        ids = [cut.id for cut in cuts]
+        sizes = np.array([cut.num_samples for cut in cuts])
+        lengths = np.full(len(ids), min(self.longest, int(sizes.min()))) if self.crop else sizes
+        generator = np.random.default_rng(derive(self.seed, "crops", *ids))
+        starts = generator.integers((sizes - lengths) // self.hop + 1) * self.hop
+        waveforms = torch.zeros(len(ids), int(lengths.max()))
+        for row, cut, start, length in zip(waveforms, cuts, starts.tolist(), lengths.tolist(), strict=True):
+            row[:length] = torch.from_numpy(read_cut(cut, self.rate, start, length))
+        frames = -(-int(lengths.max()) // self.hop)
+        labels = tuple(
+            torch.stack([
+                self._labels(each, cut, start // self.hop, length, frames)
+                for cut, start, length in zip(cuts, starts.tolist(), lengths.tolist(), strict=True)
+            ])
+            for each in self.labels
+        )  # fmt: skip
+        return WaveformBatch(ids, waveforms, torch.from_numpy(lengths), labels)
+
+    def _labels(self, labels: LabelFile, cut: Any, start: int, length: int, frames: int) -> Tensor:
+        """Labels of `frames` frames from frame `start` on: that of frame t is number floor(t rate / frame rate)."""
+        if cut.id not in labels:
+            raise SpeechkitError(f"no labels for cut {cut.id}; make labels of this set (stage 5)")
+        found, ratio = labels[cut.id], labels.frame_rate * self.hop / self.rate
+        check_length(cut.id, len(found), labels.frame_rate, cut.num_samples / self.rate)
+        places = np.floor((start + np.arange(frames)) * ratio + 1e-6).astype(np.int64)
+        inside = (places < len(found)) & (np.arange(frames) * self.hop < length)
+        return torch.from_numpy(np.where(inside, found[np.minimum(places, len(found) - 1)].astype(np.int64), NO_LABEL))
+
+
+def check_length(name: str, num_labels: int, frame_rate: float, seconds: float) -> None:
+    """A `SpeechkitError` where labels and audio do not belong together."""
+    expected = seconds * frame_rate
+    # Windows that do not fit at the end give no frame: three frames less at 100 Hz, one at 50 Hz.
+    if not expected - TOLERANCE - 2 <= num_labels <= expected + TOLERANCE:
+        raise SpeechkitError(
+            f"cut {name} has {num_labels} labels at {frame_rate:g} a second, but lasts {seconds:.2f} s; "
+            "make the labels from this very data"
+        )
+
+
+def read_cut(cut: Any, sampling_rate: int, start: int, length: int) -> npt.NDArray[np.float32]:
+    """Samples `(length,)` of a cut from sample `start` of it on; of the file no more than that is read.
+
+    Raises:
+        SpeechkitError: wrong sampling rate, or a file that is not as its manifest says.
+    """
+    source = Path(cut.recording.sources[0].source)
+    try:
+        samples, rate = read_audio(source, round(cut.start * sampling_rate) + start, length)
+    except BadAudioError as error:
+        raise SpeechkitError(f"{source}: {error}; run `speechkit validate` again") from error
+    if rate != sampling_rate:
+        raise SpeechkitError(f"{source} has {rate} Hz, but the model takes {sampling_rate} Hz; resample the corpus")
+    if samples.shape != (length,):
+        raise SpeechkitError(f"{source} has changed since its validation; run `speechkit validate` again")
+    return samples
