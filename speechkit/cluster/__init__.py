@@ -1,0 +1,1 @@
+"""Clusters of frames: k-means, and how much its labels say about phones."""
