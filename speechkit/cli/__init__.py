@@ -27,6 +27,7 @@ COMMANDS = {
     "align": "find where words and phones are in their recordings",
     "boundaries": "compare the times of alignments with true ones",
     "pretrain": "pre-train a self-supervised model",
+    "cluster": "make frame labels by k-means",
     "train": "train a model",
     "decode": "recognise a set, with or without a language model",
     "score": "count errors against the reference",

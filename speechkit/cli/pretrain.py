@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     from speechkit.common.memory import keep_freed_memory
     from speechkit.common.seeds import seed_everything
     from speechkit.config.load import load_config
-    from speechkit.tasks.pretrain import PretrainConfig, PretrainTask
+    from speechkit.tasks.pretrain import PretrainConfig, PretrainTask, save_pretrained
     from speechkit.train.distributed import join, leave
     from speechkit.train.trainer import Trainer
 
@@ -46,6 +46,6 @@ def run(args: argparse.Namespace) -> None:
     begin_record(args, config, config.method, task.record(), world)
     weights = trainer.run()
     if world.is_main:
-        task.save(args.out / "final", weights)
+        save_pretrained(args.out / "final", config, weights)
         log.info("trained for %.0f s; the model is %s", trainer.progress.seconds, args.out / "final")
     leave(world)

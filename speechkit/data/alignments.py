@@ -1,6 +1,7 @@
 """Cuts as forced alignment reads and writes them: features and transcripts in, times in the supervisions out."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ class Spoken:
         """The cut as Lhotse's object."""
         from lhotse import MonoCut
 
-        return MonoCut.from_dict({key: value for key, value in self.row.items() if key != "type"})
+        # Lhotse takes the dictionaries apart that it is given.
+        return MonoCut.from_dict({key: value for key, value in deepcopy(self.row).items() if key != "type"})
 
     def features(self) -> Tensor:
         """Features `(T, C)` from their storage."""

@@ -1,7 +1,8 @@
 """Labels of frames: one number per frame, all utterances in one file of fixed width that is read through memory maps.
 
 `NAME.bin` holds the labels of all utterances end to end as little-endian uint16; `NAME.jsonl` says in its first line
-how many frames a second there are and what the labels are called, and in each further one where an utterance's are.
+how many frames a second there are, what the labels are called and where they come from, and in each further one where
+an utterance's are.
 """
 
 import json
@@ -29,11 +30,18 @@ def label_files(folder: Path, name: str) -> tuple[Path, Path]:
 class LabelWriter:
     """Writes the labels of one set; both files appear together when the context ends without an error."""
 
-    def __init__(self, folder: Path, name: str, frame_rate: float, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        frame_rate: float,
+        names: Sequence[str],
+        origin: Mapping[str, object] | None = None,
+    ) -> None:
         if len(names) > np.iinfo(KIND).max + 1:
             raise SpeechkitError(f"{len(names)} different labels do not fit into 16 bits; use fewer units")
         self._paths, self._files = label_files(folder, name), ExitStack()
-        self._head = {"frame_rate": frame_rate, "dtype": KIND.str, "names": list(names)}
+        self._head = {"frame_rate": frame_rate, "dtype": KIND.str, "names": list(names), "origin": dict(origin or {})}
         self._frames = 0
 
     def __enter__(self) -> "LabelWriter":
@@ -60,6 +68,7 @@ class LabelFile(Mapping[str, Labels]):
     Attributes:
         frame_rate: frames a second.
         names: what each label is called.
+        origin: what the labels were made from: features or model with its hash and layer, number of clusters.
 
     Raises:
         SpeechkitError: a file is missing or damaged, or the two do not belong together.
@@ -69,6 +78,7 @@ class LabelFile(Mapping[str, Labels]):
         binary, index = label_files(folder, name)
         head, *rows = read_lines(index)
         self.frame_rate, self.names = float(head["frame_rate"]), list(head["names"])
+        self.origin: dict[str, object] = head.get("origin", {})
         self._places = {row["id"]: (row["start"], row["frames"]) for row in rows}
         frames = sum(count for _, count in self._places.values())
         if not binary.exists() or binary.stat().st_size != frames * KIND.itemsize:

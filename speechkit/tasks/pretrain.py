@@ -123,10 +123,6 @@ class PretrainTask:
         parameters = sum(parameter.numel() for parameter in self.module.parameters())
         return {"num_params": parameters, "train_hours": self.train_seconds / 3600}
 
-    def save(self, folder: Path, weights: dict[str, Tensor]) -> None:
-        """Write the whole model, with what `load_encoder` needs."""
-        save_folder(folder, {MODEL: weights}, {TASK: {"task": self.config.method, "config": to_dict(self.config)}})
-
 
 def _batch_size(cuts: Sequence[Any], config: PretrainConfig) -> int:
     longest = min(config.longest, max(cut.duration for cut in cuts))
@@ -186,6 +182,11 @@ class Chance:
                 f"the training has collapsed: for {self.bad} updates it {state}; lower train.schedule.peak, raise "
                 "train.accumulate (the paper's batch is 1.6 h of audio) or wav2vec2.diversity_weight"
             )
+
+
+def save_pretrained(folder: Path, config: PretrainConfig, weights: dict[str, Tensor]) -> None:
+    """Write the whole model, with what `load_encoder` needs."""
+    save_folder(folder, {MODEL: weights}, {TASK: {"task": config.method, "config": to_dict(config)}})
 
 
 def load_encoder(folder: Path) -> SpeechEncoder:
