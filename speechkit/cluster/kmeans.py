@@ -32,7 +32,7 @@ class KMeansConfig:
     clusters: int = 100
     max_points: int = 1_000_000
     iterations: int = 20
-    tolerance: float = 1e-4
+    tolerance: float = 5e-4
 
     def __post_init__(self) -> None:
         if self.clusters < 2 or self.max_points < self.clusters or self.iterations < 1:
