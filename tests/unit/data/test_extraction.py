@@ -12,18 +12,24 @@ import pytest
 import soundfile
 import torch
 from fake_corpora import fake_timit, sphere, tone
+from lhotse import CutSet, RecordingSet
 from scipy.signal import resample_poly
 
+from speechkit.cli import main
 from speechkit.common.errors import SpeechkitError
 from speechkit.data import extraction
+from speechkit.data.adoption import adopt_manifest
 from speechkit.data.corpora import prepare_corpus
-from speechkit.data.extraction import FeaturesConfig, extract
+from speechkit.data.extraction import Extractor, FeaturesConfig, extract
 from speechkit.data.manifests import read_cuts, read_lines, write_lines, write_manifests
 from speechkit.data.validation import validate
 from speechkit.features.cmvn import Cmvn, CmvnStats
 from speechkit.features.fbank import Fbank, FbankConfig
+from speechkit.features.pitch import Pitch
+from speechkit.features.pitch_config import PitchConfig
 
 ROUNDING = 2.0**-6 + 1e-4
+WITH_PITCH = FeaturesConfig(pitch=PitchConfig())
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +70,67 @@ def test_cuts_carry_features_and_everything_else(tmp_path: Path) -> None:
         found = cut.load_features()
         assert found.shape == (cut.features.num_frames, cut.features.num_features) == expected.shape == (48, 80)
         assert np.abs(found - expected).max() < ROUNDING
+
+
+def test_pitch_is_pasted_behind_the_filter_bank(tmp_path: Path) -> None:
+    cuts = valid_cuts(tmp_path)
+    extract(cuts, tmp_path / "both", WITH_PITCH, seed=0, nj=2)
+    found = {cut.id: cut for cut in read_cuts(tmp_path / "both" / "cuts_train.jsonl.gz")}
+    without_noise = Pitch(PitchConfig(delta_pitch_noise_stddev=0))
+    noise = []
+    for cut in found.values():
+        waveform = torch.from_numpy(cut.load_audio()[0])
+        features, pitch = cut.load_features(), without_noise.extract(waveform).numpy()
+        assert features.shape == (48, 83)
+        assert np.abs(features[:, :80] - Fbank(FbankConfig()).extract(waveform).numpy()).max() < ROUNDING
+        assert np.abs(features[:, 80:82] - pitch[:, :2]).max() < ROUNDING
+        noise.append(features[:, 82] - pitch[:, 2])
+    assert 0.04 < np.std(noise) < 0.06  # 0.005 times the scale of 10
+    assert not any(np.array_equal(noise[0], other) for other in noise[1:])  # each cut has its own
+    assert len(Cmvn.load(tmp_path / "both" / "cmvn.safetensors").stats().mean) == 83
+    extract(cuts, tmp_path / "again", WITH_PITCH, seed=0, nj=1)
+    assert contents(tmp_path / "both") == contents(tmp_path / "again")
+
+
+def test_checklist_7_the_longer_part_is_trimmed_within_two_frames() -> None:
+    waveform = torch.from_numpy(tone(16000)).float() / 32768
+    longer = Extractor(FeaturesConfig(pitch=PitchConfig(snip_edges=False, delta_pitch_noise_stddev=0)))
+    features = longer(waveform)
+    assert features.shape == (98, 83)
+    pitch = Pitch(PitchConfig(snip_edges=False, delta_pitch_noise_stddev=0)).extract(waveform)
+    assert len(pitch) == 100
+    assert torch.equal(features[:, 80:], pitch[:98])
+    assert longer(waveform[:300]).shape == (0, 83)
+    with pytest.raises(SpeechkitError, match=r"98 frames where pitch has 103.*pitch\.delay 0"):
+        Extractor(FeaturesConfig(pitch=PitchConfig(delay=5)))(waveform)
+
+
+@pytest.mark.parametrize("settings", [{"sample_frequency": 8000}, {"frame_shift": 8}])
+def test_parts_that_do_not_fit_together_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"pitch\.(sample_frequency|frame_shift) must be fbank"):
+        FeaturesConfig(pitch=PitchConfig(**settings))
+
+
+def test_any_lhotse_manifest_is_taken(tmp_path: Path) -> None:
+    cuts = valid_cuts(tmp_path)
+    extract(cuts, tmp_path / "fbank", FeaturesConfig(), seed=0, nj=1)
+    expected = {cut.recording.id: cut.load_features() for cut in read_cuts(tmp_path / "fbank" / "cuts_train.jsonl.gz")}
+    whole = CutSet.from_file(cuts / "cuts_train.jsonl.gz")
+    whole.to_file(tmp_path / "some cuts.jsonl")
+    RecordingSet.from_recordings(cut.recording for cut in whole).to_file(tmp_path / "recordings.jsonl.gz")
+    for name in ("some cuts.jsonl", "recordings.jsonl.gz"):
+        out = tmp_path / "out" / name
+        assert main(["features", "--in", str(tmp_path / name), "--out", str(out), "--nj", "1"]) == 0
+        found = list(read_cuts(out / "cuts_all.jsonl.gz"))
+        assert len(found) == 12
+        assert all(np.array_equal(cut.load_features(), expected[cut.recording.id]) for cut in found)
+        table = Cmvn.load(out / "cmvn.safetensors")
+        assert table.stats().count == 12 * 48
+        assert len(table.speakers) == (3 if "cuts" in name else 12)  # nobody is named in recordings
+    mixed = whole[0].mix(whole[1])
+    CutSet.from_cuts([mixed]).to_file(tmp_path / "mixed.jsonl.gz")
+    with pytest.raises(SpeechkitError, match=r"mixed\.jsonl\.gz line 1.*save_audios"):
+        adopt_manifest(tmp_path / "mixed.jsonl.gz", tmp_path / "nowhere")
 
 
 def test_statistics_are_those_of_the_speakers_and_of_the_training_set(tmp_path: Path) -> None:
@@ -133,7 +200,7 @@ def test_utterances_shorter_than_a_window_are_reported(tmp_path: Path) -> None:
     assert again == left_out
 
 
-def killed_extraction(cuts: Path, out: Path, shards: int) -> None:
+def killed_extraction(cuts: Path, out: Path, config: FeaturesConfig, shards: int) -> None:
     """Extract in this process and die, as by kill -9, in the middle of the shard after `shards` whole ones."""
     whole, real = 0, extraction.run_shard
 
@@ -150,12 +217,13 @@ def killed_extraction(cuts: Path, out: Path, shards: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     extraction.run_shard = counting
-    extract(cuts, out, FeaturesConfig(), seed=0, nj=1)
+    extract(cuts, out, config, seed=0, nj=1)
 
 
-def test_a_killed_extraction_goes_on_where_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", [FeaturesConfig(), WITH_PITCH], ids=["fbank", "fbank and pitch"])
+def test_a_killed_extraction_goes_on_where_it_was(tmp_path: Path, config: FeaturesConfig) -> None:
     cuts, out = valid_cuts(tmp_path), tmp_path / "fbank"
-    process = multiprocessing.get_context("fork").Process(target=killed_extraction, args=(cuts, out, 2))
+    process = multiprocessing.get_context("fork").Process(target=killed_extraction, args=(cuts, out, config, 2))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -163,9 +231,9 @@ def test_a_killed_extraction_goes_on_where_it_was(tmp_path: Path) -> None:
     assert sorted(path.name for path in storage.glob("[0-9]*.lca")) == ["0000.lca", "0001.lca"]
     assert not list(out.glob("cuts_*"))
     before = {path: path.stat().st_mtime_ns for path in storage.glob("[0-9]*")}
-    extract(cuts, out, FeaturesConfig(), seed=0, nj=1)
+    extract(cuts, out, config, seed=0, nj=1)
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
-    extract(cuts, tmp_path / "at once", FeaturesConfig(), seed=0, nj=1)
+    extract(cuts, tmp_path / "at once", config, seed=0, nj=1)
     assert contents(out) == contents(tmp_path / "at once")
 
 

@@ -8,7 +8,7 @@ import torch
 
 from speechkit.features.deltas import add_deltas, delta_filters
 from speechkit.features.fbank import Fbank, FbankConfig
-from speechkit.features.mfcc import cosine_transform, lifter_weights, mfcc
+from speechkit.features.mfcc import Mfcc, MfccConfig, cosine_transform, lifter_weights, mfcc
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +66,13 @@ def test_second_derivative_is_kaldis_filter() -> None:
 def test_short_and_empty_features() -> None:
     torch.testing.assert_close(add_deltas(torch.ones(1, 2)), torch.tensor([[1.0, 1, 0, 0, 0, 0]]), atol=1e-6, rtol=0)
     assert add_deltas(torch.empty(0, 3)).shape == (0, 9)
+
+
+def test_from_the_waveform_with_derivatives(waveform: torch.Tensor) -> None:
+    found = Mfcc(MfccConfig()).extract(waveform)
+    assert found.shape == (98, 39)
+    assert torch.equal(found, add_deltas(mfcc(Fbank(FbankConfig(num_bins=23)).extract(waveform))))
+    bare = Mfcc(MfccConfig(fbank=FbankConfig(num_bins=40), num_cepstra=40, delta_order=0))
+    assert bare.extract(waveform).shape == (98, 40)
+    with pytest.raises(ValueError, match="30 cepstra do not come out of 23"):
+        MfccConfig(num_cepstra=30)
