@@ -1,7 +1,7 @@
 """The units that have models, and how a transcript becomes sequences of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -52,6 +52,7 @@ class Units:
         lexicon: words in units; None where transcripts consist of units, silences included.
         field: the supervision field that holds the transcript.
         phone_set: TIMIT phones are folded to this set; None for other transcripts.
+        characters: each character of a transcript is a word.
     """
 
     names: tuple[str, ...]
@@ -59,6 +60,7 @@ class Units:
     lexicon: Lexicon | None
     field: str = "text"
     phone_set: int | None = None
+    characters: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -86,12 +88,16 @@ class Units:
 
     @classmethod
     def of_lang(cls, lang: Lang) -> "Units":
-        """Units of a language folder: TIMIT phones, else the phones or letters that spell its words."""
+        """Units of a language folder: TIMIT phones, else the phones or letters that spell its words.
+
+        Pieces of words are no units of sound: their words are spelled in letters.
+        """
         if lang.phone_set:
             names = tuple(lang.tokens)[1:]
             return cls(names, tuple(name for name in names if name in TIMIT_SILENCES), None, "phones", lang.phone_set)
-        if lang.unit == "word":
-            return cls.of_lexicon(Lexicon((word, tuple(word)) for word in lang.lexicon.words))
+        if lang.unit == "word" or lang.pieces or lang.boundary == "none":
+            letters = cls.of_lexicon(Lexicon((word, tuple(word)) for word in lang.lexicon.words))
+            return replace(letters, characters=lang.boundary == "none")
         return cls.of_lexicon(
             Lexicon((word, [unit for unit in units if unit != WORD_BOUNDARY]) for word, units in lang.lexicon.entries)
         )
@@ -104,6 +110,8 @@ class Units:
             SpeechkitError: there is no transcript, or it holds a phone of another set.
         """
         text = (fields.get(self.field) or "").split()
+        if self.characters:
+            text = list("".join(text))
         if not text:
             raise SpeechkitError(f"no transcript: its '{self.field}' is empty")
         words = tuple(fold(text, self.phone_set) if self.phone_set else text)
@@ -127,6 +135,7 @@ class Units:
             "lexicon": entries,
             "field": self.field,
             "phone_set": self.phone_set,
+            "characters": self.characters,
         }
 
     @classmethod
@@ -134,4 +143,5 @@ class Units:
         """The inverse of `state`."""
         entries = state["lexicon"]
         lexicon = None if entries is None else Lexicon((word, tuple(units)) for word, units in entries)
-        return cls(tuple(state["names"]), tuple(state["silences"]), lexicon, state["field"], state["phone_set"])
+        names, silences = tuple(state["names"]), tuple(state["silences"])
+        return cls(names, silences, lexicon, state["field"], state["phone_set"], state.get("characters", False))

@@ -8,7 +8,18 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit lang`."""
     parser.add_argument("--cuts", type=Path, required=True, help="training cuts (JSON lines, gzip or plain)")
-    parser.add_argument("--unit", choices=("phone", "char", "word"), required=True, help="what the model predicts")
+    parser.add_argument(
+        "--unit", choices=("phone", "char", "word", "bpe", "unigram"), required=True, help="what the model predicts"
+    )
+    parser.add_argument(
+        "--boundary",
+        choices=("word", "none"),
+        default="word",
+        help="none: characters without marks between words, each scored by itself, as for Mandarin (unit char)",
+    )
+    parser.add_argument(
+        "--vocab-size", type=int, help="tokens with the blank, for the units bpe and unigram (500 if not given)"
+    )
     parser.add_argument(
         "--phone-set", type=int, choices=(61, 48, 39), default=48, help="TIMIT phone set for unit phone"
     )
@@ -17,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write tokens.txt, lexicon.txt, lm_text.txt and lang.json."""
+    """Write tokens.txt, lexicon.txt, lm_text.txt, lang.json and, for bpe and unigram, pieces.model."""
     from speechkit.common.errors import SpeechkitError
     from speechkit.common.files import write_text
     from speechkit.text.lang import make_lang
@@ -25,7 +36,8 @@ def run(args: argparse.Namespace) -> None:
 
     supervisions = list(supervision_fields(args.cuts))
     lexicon = Lexicon.read(args.lexicon) if args.lexicon else None
-    lang = make_lang(args.unit, (fields.get("text", "") for fields in supervisions), args.phone_set, lexicon)
+    texts = (fields.get("text", "") for fields in supervisions)
+    lang = make_lang(args.unit, texts, args.phone_set, lexicon, args.boundary, args.vocab_size)
     sentences = [lang.reference(fields) for fields in supervisions]
     if not any(sentences):
         raise SpeechkitError(f"{args.cuts} holds no '{lang.field}' to learn a language from; prepare the corpus again")

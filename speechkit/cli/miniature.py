@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
+from speechkit.data.miniature import CORPORA
 from speechkit.data.parallel import available_cpus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--corpus", required=True, help="corpus to imitate: timit or digits")
+    parser.add_argument("--corpus", required=True, help=f"corpus to imitate: {', '.join(CORPORA)}")
     sizes = (
         "tiny (seconds, for tests), mini (minutes, for recipes), small (hours, for benchmarks) or, for digits, voices "
         "(many speakers, to join a real corpus)"

@@ -34,8 +34,9 @@ def _unit(unit: str, lang: Path | None, folded_to: int | None) -> tuple[str, int
 
     if lang:
         require_file(lang / "lang.json", "run `speechkit lang` (stage 2), or correct --lang")
-        scored = read_json(lang / "lang.json")["scored_phones"]
-        unit = ("phone" if scored else "word") if unit == "auto" else unit
+        description = read_json(lang / "lang.json")
+        scored = description["scored_phones"]
+        unit = description.get("scored_unit", "phone" if scored else "word") if unit == "auto" else unit
         folded_to = folded_to or (scored if unit == "phone" else None)
     if unit == "auto":
         unit = "phone" if folded_to else "word"

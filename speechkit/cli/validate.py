@@ -23,10 +23,12 @@ def run(args: argparse.Namespace) -> None:
     """Validate all splits."""
     if not 0 <= args.max_bad_ratio <= 1:
         raise UsageError(f"--max-bad-ratio must lie between 0 and 1, not {args.max_bad_ratio:g}")
+    from speechkit.data.manifests import present_splits
     from speechkit.data.validation import validate
 
-    results = validate(args.manifests, args.out, args.sampling_rate, args.max_bad_ratio, args.nj)
+    splits = present_splits(args.manifests, "recordings")
+    results = validate(args.manifests, args.out, args.sampling_rate, args.max_bad_ratio, args.nj, splits)
     for split, result in results.items():
-        good, bad = len(result.cuts), len(result.problems)
+        good, bad = result.utterances, len(result.problems)
         log.info("%s: %d good utterances, %.2f hours, %d bad", split, good, result.hours, bad)
     log.info("good cuts and report.jsonl are in %s", args.out)

@@ -77,7 +77,7 @@ PACKAGES = (
 
 PROGRAMS = (
     Program("lmplz", "n-gram estimation on large texts; the own estimator takes over"),
-    Program("ffmpeg", "reading mp3, opus and shortened SPHERE audio"),
+    Program("ffmpeg", "reading m4a, wma, webm and shortened SPHERE audio"),
 )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from speechkit.common.errors import SpeechkitError
 
 BLOCK_SAMPLES = 1 << 20
+LOUDEST = 8.0  # of floats on the scale of 1: more is another scale
 UNKNOWN_RIFF_SIZES = (0, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF)  # what writers put that cannot seek back
 
 
@@ -129,6 +130,8 @@ def check_audio(path: Path, num_samples: int, sampling_rate: int | None = None) 
         raise BadAudioError(f"changed: the manifest says {num_samples} samples, the file holds {decoded}")
     if loudest == 0:
         raise BadAudioError("silent: every sample is zero")
+    if loudest > LOUDEST:
+        raise BadAudioError(f"out of range: samples reach {loudest:g}, far beyond 1")
 
 
 def _blocks(path: Path) -> Iterator[NDArray[np.float32]]:

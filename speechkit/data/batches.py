@@ -3,6 +3,7 @@
 import functools
 import itertools
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from speechkit.common.seeds import derive
 from speechkit.features.cmvn import Cmvn, CmvnStats, normalise
 
 log = logging.getLogger(__name__)
+CUTS_LOOKED_AT = 10_000
+STEP_BETWEEN_BUCKETS = 1.1
 Fields = Mapping[str, str | None]
 Item = TypeVar("Item")
 
@@ -69,15 +72,29 @@ def text_fields(cut: Any) -> Fields:
     return {"text": supervision.text, **custom}
 
 
-class FeatureDataset(Dataset[Batch]):
-    """Turns the cuts of one batch, as a sampler gives them, into a `Batch`."""
+def stored_features(cuts: Any) -> list[Tensor]:
+    """The features `(T, C)` that stage 1 has stored for each cut."""
+    for cut in cuts:
+        if not cut.has_features:
+            raise SpeechkitError(f"cut {cut.id} has no features; run the feature stage (1) and pass its cuts")
+    return [torch.from_numpy(cut.load_features()) for cut in cuts]
 
-    def __init__(self, encode: Callable[[Fields], list[int]], cmvn: Cmvn, normalisation: str) -> None:
-        self.encode, self.cmvn, self.normalisation = encode, cmvn, normalisation
+
+class FeatureDataset(Dataset[Batch]):
+    """Turns the cuts of one batch, as a sampler gives them, into a `Batch`; `read` gives their features."""
+
+    def __init__(
+        self,
+        encode: Callable[[Fields], list[int]],
+        cmvn: Cmvn,
+        normalisation: str,
+        read: Callable[[Any], list[Tensor]] = stored_features,
+    ) -> None:
+        self.encode, self.cmvn, self.normalisation, self.read = encode, cmvn, normalisation, read
 
     def __getitem__(self, cuts: Any) -> Batch:
         fields = [text_fields(cut) for cut in cuts]
-        features = [self._features(cut) for cut in cuts]
+        features = [self._normalised(cut, each) for cut, each in zip(cuts, self.read(cuts), strict=True)]
         targets = [torch.tensor(self.encode(each), dtype=torch.int64) for each in fields]
         return Batch(
             ids=[cut.id for cut in cuts],
@@ -88,10 +105,7 @@ class FeatureDataset(Dataset[Batch]):
             fields=fields,
         )
 
-    def _features(self, cut: Any) -> Tensor:
-        if not cut.has_features:
-            raise SpeechkitError(f"cut {cut.id} has no features; run the feature stage (1) and pass its cuts")
-        features = torch.from_numpy(cut.load_features())
+    def _normalised(self, cut: Any, features: Tensor) -> Tensor:
         if self.normalisation == "none":
             return features
         if self.normalisation == "utterance":
@@ -125,26 +139,35 @@ class TrainingBatches(Generic[Item]):
     def _sampler(self, epoch: int) -> Any:
         from lhotse.dataset import DynamicBucketingSampler
 
+        from speechkit.data.padding import PaddedLimit
+
         sampler = DynamicBucketingSampler(
             self.cuts,
-            max_duration=self.config.max_duration,
+            constraint=PaddedLimit(max_duration=self.config.max_duration, edges=tuple(self._edges)),
             num_buckets=self.config.buckets,
             shuffle=True,
             seed=derive(self.seed, "order of batches") % 2**31,  # lhotse adds the epoch to it
             rank=self.rank,
             world_size=self.size,
-            duration_bins=self._bins,
+            duration_bins=self._edges[:-1] or self._edges,
         )
         sampler.set_epoch(epoch)
         return sampler
 
     @functools.cached_property
-    def _bins(self) -> list[float]:
-        """Quantiles of the first 10,000 durations, so that every epoch and every resume has the same buckets."""
-        durations = sorted(cut.duration for cut in itertools.islice(self.cuts, 10_000))
+    def _edges(self) -> list[float]:
+        """The longest duration of each bucket, the same in every epoch and after every resume.
+
+        Quantiles of the first durations, the longest of them, and, where there are further cuts, steps up to the limit.
+        """
+        durations = sorted(cut.duration for cut in itertools.islice(self.cuts, CUTS_LOOKED_AT)) or [1.0]
         count = min(self.config.buckets, max(1, len(durations) // 10))
-        edges = {durations[len(durations) * index // count] for index in range(1, count)}
-        return sorted(edges) or [max(durations, default=0.0) + 1]
+        edges = {durations[-1], *(durations[len(durations) * index // count] for index in range(1, count))}
+        edge = durations[-1] if len(durations) == CUTS_LOOKED_AT else math.inf
+        while edge < self.config.max_duration:
+            edge = min(edge * STEP_BETWEEN_BUCKETS, self.config.max_duration)
+            edges.add(edge)
+        return sorted(edges)
 
 
 class _Tail:
@@ -174,11 +197,16 @@ def ordered_batches(cuts: Any, dataset: FeatureDataset, max_duration: float) -> 
         yield dataset[batch]
 
 
-def keep_trainable(cuts: Any, is_trainable: Callable[[Any], bool]) -> tuple[Any, Sequence[str]]:
-    """Leave out the cuts for which `is_trainable` is false; their ids are logged and returned."""
+def keep_trainable(
+    cuts: Any, is_trainable: Callable[[Any], bool], reason: str = "too short for their transcript"
+) -> tuple[Any, Sequence[str]]:
+    """Leave out the cuts for which `is_trainable` is false; their ids are logged with the reason, and returned."""
     dropped = [cut.id for cut in cuts if not is_trainable(cut)]
     if not dropped:
         return cuts, dropped
-    log.warning("left out %d utterances too short for their transcript: %s", len(dropped), " ".join(dropped[:20]))
-    unwanted = set(dropped)
-    return cuts.filter(lambda cut: cut.id not in unwanted), dropped
+    log.warning("left out %d utterances %s: %s", len(dropped), reason, " ".join(dropped[:20]))
+    return cuts.filter(functools.partial(_is_kept, set(dropped))), dropped
+
+
+def _is_kept(dropped: set[str], cut: Any) -> bool:
+    return cut.id not in dropped

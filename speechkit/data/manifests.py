@@ -3,7 +3,7 @@
 import gzip
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,30 @@ from lhotse.audio import AudioSource
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import atomic_path, require_file, write_text
 from speechkit.data.audio import read_header
+from speechkit.data.remedies import remedy_of
 
 SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An item left out: its file, and the reason as `kind: details`."""
+    """What is wrong with an item: its file, and the reason as `kind: details`; it is left out unless it is `used`."""
 
     split: str
     id: str
     file: str
     reason: str
+    used: bool = False
 
     @property
     def kind(self) -> str:
         """The reason without details, for counting."""
         return self.reason.partition(":")[0]
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        return remedy_of(self.reason)
 
 
 @dataclass
@@ -50,28 +57,70 @@ def make_recording(recording_id: str, path: Path) -> Recording:
 
 
 def write_manifests(folder: Path, split: str, content: Split) -> None:
-    """Write `recordings_`, `supervisions_` and `bad_<split>.jsonl.gz` (the last one uncompressed)."""
+    """Write `recordings_` and `supervisions_<split>.jsonl.gz` and, of what is left out, `bad_<split>.jsonl`."""
     write_lines(folder / f"recordings_{split}.jsonl.gz", (item.to_dict() for item in content.recordings))
     write_lines(folder / f"supervisions_{split}.jsonl.gz", (item.to_dict() for item in content.supervisions))
-    write_problems(folder / f"bad_{split}.jsonl", content.problems)
+    write_problems(folder / f"bad_{split}.jsonl", (problem for problem in content.problems if not problem.used))
+
+
+def manifest_of(folder: Path, kind: str, split: str) -> Path:
+    """The manifest of "recordings" or "supervisions" that `write_manifests` wrote; Lhotse's own will do too."""
+    path = folder / f"{kind}_{split}.jsonl.gz"
+    require_file(path, "run `speechkit prepare`, or correct --in")
+    return path
 
 
 def read_manifests(folder: Path, split: str) -> Split:
-    """Read what `write_manifests` wrote; manifests made by Lhotse alone will do too."""
-    recordings, supervisions = folder / f"recordings_{split}.jsonl.gz", folder / f"supervisions_{split}.jsonl.gz"
-    for path in (recordings, supervisions):
-        require_file(path, "run `speechkit prepare`, or correct --in")
-    bad = folder / f"bad_{split}.jsonl"
+    """Read what `write_manifests` wrote, all of it."""
     return Split(
-        list(RecordingSet.from_jsonl_lazy(recordings)),
-        list(SupervisionSet.from_jsonl_lazy(supervisions)),
-        [Problem(**row) for row in read_lines(bad)] if bad.exists() else [],
+        list(RecordingSet.from_jsonl_lazy(manifest_of(folder, "recordings", split))),
+        list(SupervisionSet.from_jsonl_lazy(manifest_of(folder, "supervisions", split))),
+        read_bad(folder, split),
     )
 
 
+def read_bad(folder: Path, split: str) -> list[Problem]:
+    """What the preparation of a split left out."""
+    bad = folder / f"bad_{split}.jsonl"
+    return read_problems(bad) if bad.exists() else []
+
+
+def present_splits(folder: Path, kind: str) -> tuple[str, ...]:
+    """Those of train, dev and test that have a manifest of this kind in `folder`; all three where none has."""
+    return tuple(split for split in SPLITS if (folder / f"{kind}_{split}.jsonl.gz").exists()) or SPLITS
+
+
+def remove_other_splits(folder: Path, splits: Iterable[str]) -> None:
+    """Delete the manifests of train, dev and test that are not among `splits`, left by an earlier preparation."""
+    for split in set(SPLITS) - set(splits):
+        for name in (f"recordings_{split}.jsonl.gz", f"supervisions_{split}.jsonl.gz", f"bad_{split}.jsonl"):
+            (folder / name).unlink(missing_ok=True)
+
+
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:
-    """Write one JSON line per problem."""
-    write_text(path, "".join(json.dumps(asdict(problem), ensure_ascii=False) + "\n" for problem in problems))
+    """Write one JSON line per problem, with its remedy."""
+    rows = ({**asdict(problem), "remedy": problem.remedy} for problem in problems)
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_problems(path: Path) -> list[Problem]:
+    """Read what `write_problems` wrote."""
+    names = {each.name for each in fields(Problem)}
+    return [Problem(**{name: row[name] for name in names & row.keys()}) for row in read_lines(path)]
+
+
+def problem_lines(problems: Iterable[Problem]) -> list[str]:
+    """One line for each kind of problem: how often, an example, and what to do."""
+    kinds: dict[tuple[bool, str], list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault((problem.used, problem.kind), []).append(problem)
+    lines = []
+    for (used, kind), found in sorted(kinds.items()):
+        first, fate = found[0], "used all the same" if used else "left out"
+        details = first.reason.partition(": ")[2]
+        example = f"{first.file}: {details}" if details else first.file
+        lines.append(f"{len(found)} {fate}, {kind} ({example}{', ...' if len(found) > 1 else ''}): {first.remedy}")
+    return lines
 
 
 def write_cuts(path: Path, cuts: Iterable[MonoCut]) -> None:

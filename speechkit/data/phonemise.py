@@ -16,15 +16,17 @@ _SYNCHRONOUS, _DO_NOT_EXIT = 2, 1 << 15
 _UTF8 = 1
 _SEPARATOR = "_"
 _IPA = 0x02 | ord(_SEPARATOR) << 8
-_NO_PHONE = re.compile(r"\([^)]*\)|[ˈˌ\u200d]")  # switches of language, such as (en), and stress marks
+_NO_PHONE = re.compile(r"\([^)]*\)|\u200d")  # switches of language, such as (en)
+_STRESS = re.compile("[ˈˌ]")
 
 
-def phonemise(words: Iterable[str], language: str) -> Lexicon | None:
+def phonemise(words: Iterable[str], language: str, stress: bool = False) -> Lexicon | None:
     """Each word with the phones in which espeak-ng says it alone; words that it does not say are left out.
 
     Args:
         words: in any order; the lexicon has them sorted.
         language: name of an espeak-ng language or voice, such as "en-us" or "de".
+        stress: keep the marks ˈ and ˌ, which stand before the vowels of stressed syllables.
 
     Returns:
         The lexicon, None where no word has a pronunciation.
@@ -46,7 +48,7 @@ def phonemise(words: Iterable[str], language: str) -> Lexicon | None:
                 f"espeak-ng has no language '{language}'{nearest(language, known)} (languages: {' '.join(known)})"
             )
         library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-        spelled = [(word, _phones(library, word)) for word in sorted(set(words))]
+        spelled = [(word, _phones(library, word, stress)) for word in sorted(set(words))]
     finally:
         library.espeak_Terminate()
         dlclose(library._handle)  # as `speechkit.data.miniature.espeak` wants it: no state stays
@@ -54,7 +56,7 @@ def phonemise(words: Iterable[str], language: str) -> Lexicon | None:
     return Lexicon(found) if found else None
 
 
-def _phones(library: ctypes.CDLL, word: str) -> list[str]:
+def _phones(library: ctypes.CDLL, word: str, stress: bool) -> list[str]:
     """IPA phones of one word; a number may be several words."""
     text = ctypes.create_string_buffer(word.encode())
     position = ctypes.c_void_p(ctypes.addressof(text))
@@ -63,6 +65,7 @@ def _phones(library: ctypes.CDLL, word: str) -> list[str]:
         clause = library.espeak_TextToPhonemes(ctypes.byref(position), _UTF8, _IPA)
         said.append((clause or b"").decode(errors="replace"))
     plain = _NO_PHONE.sub("", " ".join(said))
+    plain = plain if stress else _STRESS.sub("", plain)
     return [phone for phone in re.split(rf"[\s{_SEPARATOR}]+", plain) if phone]
 
 

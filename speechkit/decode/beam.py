@@ -26,6 +26,7 @@ from speechkit.text.lang import Lang
 from speechkit.text.tokens import WORD_BOUNDARY
 
 BLANK_ID = 0
+NEVER = -1e4  # log-probability
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,8 @@ class Hypothesis:
 class BeamSearch:
     """Searches one utterance at a time.
 
-    Spelled words have to end in the boundary `|`: a CTC trie search cannot stay on the last token of a word.
+    Spelled words have to end in the boundary `|` or the blank: a CTC trie search cannot stay on the last token of a
+    word. Pieces have no boundary, so their words may end on the first frame of their last piece, or with a blank.
 
     Raises:
         SpeechkitError: flashlight-text or the LM is missing.
@@ -87,12 +89,15 @@ class BeamSearch:
         for word, spelling in self.lang.lexicon.entries:
             index = self.vocabulary.get_index(word)
             _, score = self.lm.score(start, index)
-            trie.insert(self.lang.tokens.ids(list(spelling)), index, score)
+            tokens = self.lang.tokens.ids(list(spelling))
+            trie.insert(tokens, index, score)
+            if self.lang.pieces:
+                trie.insert([*tokens, BLANK_ID], index, score)
         trie.smear(self.decoder.SmearingMode.MAX)
         return trie
 
     def _boundary(self) -> int:
-        return self.lang.tokens.ids([WORD_BOUNDARY])[0]
+        return BLANK_ID if self.lang.pieces else self.lang.tokens.ids([WORD_BOUNDARY])[0]
 
     def search(self, log_probs: npt.NDArray[np.float32], weights: Weights) -> list[Hypothesis]:
         """The final hypotheses of one utterance from `log_probs (T, V)`.
@@ -101,7 +106,7 @@ class BeamSearch:
         """
         if len(log_probs) == 0:
             return [Hypothesis([], 0.0, 0.0)]
-        emissions = np.ascontiguousarray(log_probs, dtype=np.float32)
+        emissions = np.ascontiguousarray(self._ended(log_probs), dtype=np.float32)
         results = self._decoder(weights).decode(emissions.ctypes.data, *emissions.shape)
         return [Hypothesis(self._words(each), each.emittingModelScore, each.lmScore) for each in results]
 
@@ -109,6 +114,14 @@ class BeamSearch:
         """Words of the best hypothesis, none if nothing ends in a whole word."""
         found = self.search(log_probs, weights)
         return max(found, key=lambda each: each.score(weights)).words if found else []
+
+    def _ended(self, log_probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """For pieces with a further frame of blank, on which the last word may end."""
+        if not self.lang.pieces:
+            return log_probs
+        blank = np.full((1, log_probs.shape[1]), NEVER, dtype=np.float32)
+        blank[0, BLANK_ID] = 0.0
+        return np.concatenate([log_probs, blank])
 
     def _words(self, result: Any) -> list[str]:
         if self.spelled:

@@ -24,8 +24,10 @@ from speechkit.data.batches import (
     keep_trainable,
     load_cuts,
     ordered_batches,
+    stored_features,
     text_fields,
 )
+from speechkit.data.from_audio import AudioConfig, AudioFeatures
 from speechkit.features.cmvn import Cmvn, CmvnStats
 from speechkit.losses.ctc import blank_ratio
 from speechkit.metrics.edit import edit_counts
@@ -50,7 +52,8 @@ Times = dict[str, TokenTimes]
 class CtcConfig:
     """Everything that decides what a training does, besides its data and its seed.
 
-    The `loss` "lfmmi" takes its settings from `lfmmi`; models of either loss are decoded in the same ways.
+    The `loss` "lfmmi" takes its settings from `lfmmi`; models of either loss are decoded in the same ways. With `audio`
+    the features of the training set are computed from audio, with noise and rooms; without it stored ones are read.
     """
 
     loss: LossName = "ctc"
@@ -58,6 +61,7 @@ class CtcConfig:
     model: AcousticModelConfig = field(default_factory=AcousticModelConfig)
     batches: BatchConfig = field(default_factory=BatchConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    audio: AudioConfig | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
@@ -69,10 +73,12 @@ class Recognizer:
         normalise = config.loss != "lfmmi" or config.lfmmi.normalise
         self.module = AcousticModel(config.model, len(lang.tokens), log_softmax=normalise)
 
-    def dataset(self, cmvn: Cmvn | None = None) -> FeatureDataset:
+    def dataset(
+        self, cmvn: Cmvn | None = None, read: Callable[[Any], list[Tensor]] = stored_features
+    ) -> FeatureDataset:
         """Reader of batches; `cmvn` holds the speakers of another set than the training's."""
-        speakers = (cmvn or self.cmvn).speakers
-        return FeatureDataset(self.encode, Cmvn(self.cmvn.overall, speakers), self.config.batches.normalisation)
+        speakers = Cmvn(self.cmvn.overall, (cmvn or self.cmvn).speakers)
+        return FeatureDataset(self.encode, speakers, self.config.batches.normalisation, read)
 
     def encode(self, fields: Fields) -> list[int]:
         """Target token ids of one supervision."""
@@ -167,11 +173,24 @@ class CtcTask:
         if config.loss == "lfmmi" and config.lfmmi.numerator == "alignment":
             train, times, unaligned = _aligned(train, alignments or data / "cuts_train.jsonl.gz", recognizer.lang)
         self.objective = _objective(recognizer, train, times, fsa_engine)
+        train, too_long = keep_trainable(train, self._is_within_limit, "longer than batches.max_duration")
         train, too_short = keep_trainable(train, self._fits)
-        self.dropped = [*unaligned, *too_short]
+        self.dropped = [*unaligned, *too_long, *too_short]
+        if next(iter(train), None) is None:
+            raise SpeechkitError(
+                f"{data}: no utterance is left to train on; raise batches.max_duration, or check the texts"
+            )
         self.dev = list(load_cuts(data / "cuts_dev.jsonl.gz").sort_by_duration(ascending=True))
         self.train_seconds = sum(cut.duration for cut in train)
-        self.batches = TrainingBatches(train, self.dataset, config.batches, seed, world.rank, world.size)
+        heard = self.dataset
+        if config.audio:
+            read = AudioFeatures(config.audio, seed)
+            read.require_columns(next(iter(train)).features.num_features)
+            heard = recognizer.dataset(read=read)
+        self.batches = TrainingBatches(train, heard, config.batches, seed, world.rank, world.size)
+
+    def _is_within_limit(self, cut: Any) -> bool:
+        return bool(cut.duration <= self.recognizer.config.batches.max_duration)
 
     def _fits(self, cut: Any) -> bool:
         frames = self.recognizer.module.output_lengths(torch.tensor([cut.features.num_frames]))

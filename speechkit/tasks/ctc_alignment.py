@@ -50,18 +50,6 @@ class CtcSetAligner:
                 reason = f"out of vocabulary: {' '.join(unknown)}" if unknown else "no transcript: it is empty"
                 yield each, Failure(each.id, reason, unknown)
                 continue
-            for batch, log_probs, _ in self.recognizer.emissions([dataset[[each.cut]]], CPU):
-                tokens = self._by_word(batch.targets[0].tolist())
+            for _, log_probs, _ in self.recognizer.emissions([dataset[[each.cut]]], CPU):
+                tokens = [self.lang.encode(word) for word in words]
                 yield each, self.aligner(CtcUtterance(each.id, log_probs[0], words, tokens, each.duration))
-
-    def _by_word(self, targets: Sequence[int]) -> list[list[int]]:
-        """Tokens of each word: up to its boundary where tokens have one, else one token a word."""
-        if WORD_BOUNDARY not in self.lang.tokens:
-            return [[token] for token in targets]
-        (boundary,) = self.lang.tokens.ids([WORD_BOUNDARY])
-        words: list[list[int]] = [[]]
-        for token in targets:
-            words[-1].append(token)
-            if token == boundary:
-                words.append([])
-        return words[:-1] if not words[-1] else words

@@ -49,9 +49,10 @@ def align_recordings(job: RecordingsJob) -> AlignedSet:
     """
     work = job.out / ".work"
     model = AlignerModel.load(job.model) if job.model else None
-    sources = find_recordings(job.folder, job.text)
-    log.info("%d recordings and transcripts in %s", len(sources), job.folder)
-    content = prepare_recordings(sources, work / "audio", job.nj)
+    found = find_recordings(job.folder, job.text)
+    log.info("%d recordings and transcripts in %s", len(found.sources), job.folder)
+    content = prepare_recordings(found.sources, work / "audio", job.nj)
+    content.problems += found.problems
     _require_some(content, job)
     units = _units(job, content, model)
     fbank = FbankConfig(sampling_rate=RATE) if model is None else model.fbank

@@ -31,11 +31,36 @@ class Corpus:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ValueError(text)
+    return names
+
+
+_SETS = {
+    f"{split}-sets": Option(_names, f"the corpus's sets that are the {split} set here, separated by commas")
+    for split in ("train", "dev", "test")
+}
 
 
 CORPORA = {
     "timit": Corpus("speechkit.data.corpora.timit", "TIMIT (LDC93S1): the folder that holds TRAIN and TEST", {}),
+    "aishell": Corpus(
+        "speechkit.data.corpora.aishell", "AISHELL-1 (OpenSLR 33): the folder that holds data_aishell", {}
+    ),
+    "wsj": Corpus(
+        "speechkit.data.corpora.wsj",
+        "WSJ (LDC93S6A and LDC94S13A): the folder that holds their discs",
+        {
+            **_SETS,
+            "verbalised": Option(str, "training utterances with verbalised punctuation: keep (default) or drop"),
+        },
+    ),
+    "librispeech": Corpus(
+        "speechkit.data.corpora.librispeech",
+        "LibriSpeech (OpenSLR 12): the folder that holds LibriSpeech and, if wanted, librispeech_finetuning",
+        _SETS,
+    ),
     "digits": Corpus(
         "speechkit.data.corpora.digits",
         "Free Spoken Digit Dataset: the folder of {digit}_{speaker}_{index}.wav",

@@ -11,7 +11,7 @@ import math
 import random
 import re
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from speechkit.common.files import disk_errors
 from speechkit.common.names import nearest
 from speechkit.common.progress import progress
 from speechkit.data.audio import BadAudioError, check_audio, read_audio, read_header
+from speechkit.data.corpora.published import contents_of_miniature
 from speechkit.data.corpora.recognise import wrong_corpus
 from speechkit.data.manifests import SPLITS, Problem, Split, make_recording
 from speechkit.data.parallel import parallel_map
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 NAME = re.compile(r"(\d)_([^_.]+)_(\d+)\.wav", re.IGNORECASE)
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 RATE = 16000
+RECORDINGS_PER_SPEAKER = 500  # 50 of each digit
 FEWEST_DIGITS, MOST_DIGITS = 3, 7
 PAUSE_SECONDS = (0.05, 0.3)
 NOISE_LEVELS = (1e-3, 2e-2)  # standard deviation of the noise in pauses, the speech of the utterance being 1
@@ -98,6 +100,7 @@ def prepare(
     joining = _find(voices) if voices else []
     _require_other_speakers(voices, {item.speaker for item in joining} & speakers)
     bad = _bad_recordings([*real, *joining], nj)
+    _compare_with_published_counts(root, real)
     splits = {split: Split() for split in SPLITS}
     usable: dict[str, list[_Spoken]] = defaultdict(list)
     for item in [*real, *joining]:
@@ -131,6 +134,17 @@ def _find(root: Path) -> list[_Spoken]:
     if not found:
         raise wrong_corpus(root, "the Free Spoken Digit Dataset", "no file is named like 7_jackson_32.wav")
     return sorted(found, key=lambda item: (item.speaker, item.digit, item.index))
+
+
+def _compare_with_published_counts(root: Path, found: Sequence[_Spoken]) -> None:
+    """Warn of speakers with fewer recordings than the corpus, or than the miniature, has of them."""
+    contents = contents_of_miniature(root) or {}
+    notes = []
+    for speaker, count in sorted(Counter(item.speaker for item in found).items()):
+        expected = contents[speaker].utterances if speaker in contents else RECORDINGS_PER_SPEAKER
+        notes += [f"{count} of {expected} of {speaker}"] if count != expected else []
+    if notes:
+        log.warning("recordings are missing: there are %s", ", ".join(notes))
 
 
 def _require_speakers(wanted: Sequence[str], known: set[str]) -> None:

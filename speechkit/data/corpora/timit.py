@@ -16,8 +16,10 @@ from lhotse.supervision import AlignmentItem
 
 from speechkit.common.errors import SpeechkitError
 from speechkit.data.audio import BadAudioError
+from speechkit.data.corpora.published import compare
 from speechkit.data.corpora.recognise import wrong_corpus
 from speechkit.data.manifests import Problem, Split, make_recording
+from speechkit.data.miniature import MARKER
 from speechkit.text.phones import PHONES_61
 
 
@@ -26,7 +28,6 @@ def _names(text: str) -> frozenset[str]:
 
 
 log = logging.getLogger(__name__)
-MINIATURE_MARK = ".speechkit-miniature.json"
 UTTERANCES = {"train": 3696, "dev": 400, "test": 192}
 SENTENCES_PER_SPEAKER = 8
 TRAIN_SPEAKERS = 462
@@ -78,7 +79,10 @@ def prepare(root: Path, out: Path, seed: int, nj: int) -> dict[str, Split]:
                 _describe(split, utterance, splits[split])
         if not splits[split].recordings:
             raise SpeechkitError(f"{root} has no usable utterance of the {split} set's speakers; complete the corpus")
-    if not any((folder / MINIATURE_MARK).exists() for folder in (root, top)):
+    marked = next((folder for folder in (root, top) if (folder / MARKER).exists()), None)
+    if marked:
+        compare(marked, splits, {}, "TIMIT")
+    else:
         compare_with_published_counts(splits)
     return splits
 

@@ -4,16 +4,16 @@ One folder of `{digit}_{speaker}_{take}.wav`, 8 kHz, 16-bit, mono, without silen
 corpus of its own: hundreds of speakers of all accents with few takes each, to join the training of real recordings.
 """
 
-import wave
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechkit.data.miniature.render import Plan, Recording, Utterance
+from speechkit.data.miniature.render import Plan, Utterance
 from speechkit.data.miniature.speakers import Speaker, invent, invent_varied
+from speechkit.data.miniature.wav import write
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 VOICES = "voices"
-SIZES = {"tiny": (3, 6), "mini": (6, 20), "small": (12, 50), VOICES: (350, 3)}  # speakers, takes of a digit by each
+SIZES = {"tiny": (2, 12), "mini": (6, 20), "small": (12, 50), VOICES: (350, 3)}  # speakers, takes of a digit by each
 # English as espeak's voices of other languages read it, in their spelling: foreign accents.
 _FOREIGN = {
     "de": "siero uann tuh srih fohr faif ssiks sewwen eht nain",
@@ -40,7 +40,7 @@ def plan(size: str, seed: int) -> Plan:
     else:
         speakers = [invent(name, sex, seed, held_out=False) for name, sex in _SPEAKERS[:num_speakers]]
     utterances = [
-        Utterance(Path(f"{digit}_{speaker.name}_{take}"), f"{word}.", speaker)
+        Utterance(Path(f"{digit}_{speaker.name}_{take}"), f"{word}.", speaker, (speaker.name,))
         for speaker in speakers
         for digit, word in enumerate(_words(speaker))
         for take in range(num_takes)
@@ -52,12 +52,3 @@ def _words(speaker: Speaker) -> Sequence[str]:
     """The digits as the speaker's language spells their English names."""
     foreign = _FOREIGN.get(speaker.voice.name.partition("+")[0])
     return foreign.split() if foreign else DIGITS
-
-
-def write(recording: Recording, utterance: Utterance, folder: Path) -> None:
-    """Write one WAV file."""
-    with wave.open(str((folder / utterance.path).with_suffix(".wav")), "wb") as stream:
-        stream.setnchannels(1)
-        stream.setsampwidth(2)
-        stream.setframerate(recording.sample_rate)
-        stream.writeframes(recording.samples.astype("<i2").tobytes())

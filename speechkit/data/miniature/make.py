@@ -1,20 +1,32 @@
 """Make a miniature corpus: all of it, or nothing."""
 
+import importlib
 import shutil
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from speechkit.common.errors import SpeechkitError, UsageError
 from speechkit.common.files import disk_errors, read_json, write_json
 from speechkit.common.names import nearest
 
+if TYPE_CHECKING:
+    from speechkit.data.miniature.render import Utterance
+
 MARKER = ".speechkit-miniature.json"
-SIZES = {"timit": ("tiny", "mini", "small"), "digits": ("tiny", "mini", "small", "voices")}
+_USUAL = ("tiny", "mini", "small")
+SIZES = {
+    "timit": _USUAL,
+    "digits": (*_USUAL, "voices"),
+    "aishell": _USUAL,
+    "wsj": _USUAL,
+    "librispeech": _USUAL,
+}
 CORPORA = tuple(SIZES)
-VERSION = 1  # raise it when the same corpus, size and seed give other files
+VERSION = 2  # raise it when the same corpus, size and seed give other files
 
 
 @dataclass(frozen=True)
@@ -49,20 +61,34 @@ def make(corpus: str, size: str, out: Path, seed: int = 0, num_jobs: int = 1) ->
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         try:
-            utterances, audio_s = _fill(corpus, size, part, seed, num_jobs)
-            write_json(part / MARKER, {**wanted, "utterances": utterances, "hours": round(audio_s / 3600, 4)})
+            from speechkit.data.miniature import render
+
+            module = importlib.import_module(f"speechkit.data.miniature.{corpus}")
+            plan: render.Plan = module.plan(size, seed)
+            seconds = render.run(plan, part, seed, num_jobs)
+            hours = sum(seconds) / 3600
+            contents = {"utterances": len(seconds), "hours": round(hours, 4), "parts": _parts(plan.utterances, seconds)}
+            write_json(part / MARKER, {**wanted, **contents})
             part.replace(out)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-    return Summary(corpus, size, seed, out, utterances, audio_s / 3600, time.monotonic() - started)
+    return Summary(corpus, size, seed, out, len(seconds), hours, time.monotonic() - started)
 
 
-def _fill(corpus: str, size: str, folder: Path, seed: int, num_jobs: int) -> tuple[int, float]:
-    from speechkit.data.miniature import digits, render, timit
-
-    plans: dict[str, Callable[[str, int], render.Plan]] = {"timit": timit.plan, "digits": digits.plan}
-    plan = plans[corpus](size, seed)
-    return len(plan.utterances), render.run(plan, folder, seed, num_jobs)
+def _parts(utterances: "Sequence[Utterance]", seconds: Sequence[float]) -> dict[str, dict[str, float]]:
+    """Utterances, speakers and hours of each set of the corpus: the marker is the table of contents."""
+    members: dict[str, list[tuple[Utterance, float]]] = defaultdict(list)
+    for utterance, length in zip(utterances, seconds, strict=True):
+        for name in utterance.parts:
+            members[name].append((utterance, length))
+    return {
+        name: {
+            "utterances": len(found),
+            "speakers": len({utterance.speaker.name for utterance, _ in found}),
+            "hours": round(sum(length for _, length in found) / 3600, 6),
+        }
+        for name, found in sorted(members.items())
+    }
 
 
 def _check(corpus: str, size: str, seed: int, num_jobs: int) -> None:

@@ -1,9 +1,11 @@
 """The pipeline that all miniatures share: a plan (who says what, where it goes) becomes files, on all cores."""
 
+import gzip
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +18,22 @@ from speechkit.data.miniature.speakers import Speaker, generator
 from speechkit.data.parallel import parallel_map
 
 _UTTERANCES_PER_TASK = 16
+_PACKED = (".gz", ".z")  # documents with these suffixes are gzipped
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One sentence of one speaker; `path` is its place in the corpus, without suffix, and unique."""
+    """One sentence of one speaker.
+
+    `path` is its place in the corpus, without suffix, and unique; `copies` are further places of the same recording,
+    and `parts` the sets of the corpus that it counts in, as data preparation names them.
+    """
 
     path: Path
     text: str
     speaker: Speaker
+    parts: tuple[str, ...] = ()
+    copies: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,8 @@ class Plan:
 
     `silence_s` is the range of silence before and after the speech, `write(recording, utterance, folder)` makes an
     utterance's files below `folder` (it must be a function of a module, so that other processes can call it), and
-    `documents` are further text files by their path. Without `labelled` recordings have neither phones nor words, and
-    voices may speak any language.
+    `documents` are further text files by their path, gzipped where it ends in .gz or .z. Without `labelled` recordings
+    have neither phones nor words, and voices may speak any language.
     """
 
     utterances: list[Utterance]
@@ -117,27 +126,29 @@ def _words(text: str, announced: list[str], spoken: list[phones.Segment], moved:
     ]
 
 
-def run(plan: Plan, folder: Path, seed: int, num_jobs: int) -> float:
-    """Write all files of a plan below `folder` with `num_jobs` processes; returns seconds of audio made."""
+def run(plan: Plan, folder: Path, seed: int, num_jobs: int) -> list[float]:
+    """Write all files of a plan below `folder` with `num_jobs` processes; returns each utterance's seconds of audio."""
     for path, text in plan.documents.items():
-        _with_parents(folder / path).write_text(text, encoding="utf-8")
+        content = text.encode()
+        packed = gzip.compress(content, mtime=0) if path.suffix in _PACKED else content
+        _with_parents(folder / path).write_bytes(packed)
     for utterance in plan.utterances:
-        _with_parents(folder / utterance.path)
+        for path in (utterance.path, *utterance.copies):
+            _with_parents(folder / path)
     starts = range(0, len(plan.utterances), _UTTERANCES_PER_TASK)
     tasks = [plan.utterances[start : start + _UTTERANCES_PER_TASK] for start in starts]
     work = partial(_make, replace(plan, utterances=[], documents={}), folder, seed)
-    return sum(
-        progress(parallel_map(work, tasks, min(num_jobs, len(tasks))), total=len(tasks), description="speaking (parts)")
-    )
+    done = parallel_map(work, tasks, min(num_jobs, len(tasks)))
+    return list(chain.from_iterable(progress(done, total=len(tasks), description="speaking (parts)")))
 
 
-def _make(plan: Plan, folder: Path, seed: int, utterances: Sequence[Utterance]) -> float:
-    count = 0
+def _make(plan: Plan, folder: Path, seed: int, utterances: Sequence[Utterance]) -> list[float]:
+    seconds = []
     for utterance in utterances:
         recording = render(plan, utterance, seed)
         plan.write(recording, utterance, folder)
-        count += len(recording.samples)
-    return count / plan.sample_rate
+        seconds.append(len(recording.samples) / plan.sample_rate)
+    return seconds
 
 
 def _with_parents(path: Path) -> Path:

@@ -48,12 +48,12 @@ def generator(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
-def invent(name: str, sex: str, seed: int, held_out: bool) -> Speaker:
+def invent(name: str, sex: str, seed: int, held_out: bool, language: str = "en-us") -> Speaker:
     """Invent the speaker called `name`, of sex `m` or `f`; no other speaker has the voice variant of a held-out one."""
     rng = generator(seed, f"speaker {name}")
     variants = _VARIANTS[sex, held_out].split()
     voice = Voice(
-        name=f"en-us+{rng.choice(variants)}",
+        name=f"{language}+{rng.choice(variants)}",
         rate=int(rng.integers(140, 201)),
         pitch=int(rng.integers(25, 76)),
         pitch_range=int(rng.integers(25, 76)),

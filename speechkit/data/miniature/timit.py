@@ -67,14 +67,14 @@ def plan(size: str, seed: int) -> Plan:
     """Plan the miniature TIMIT of a size in `SIZES`."""
     wanted = SIZES[size]
     groups = (
-        ("TRAIN", _train_names(wanted.train, seed)),
-        ("TEST", _spread(DEV, wanted.dev)),
-        ("TEST", _spread(CORE_TEST, wanted.test)),
+        ("train", "TRAIN", _train_names(wanted.train, seed)),
+        ("dev", "TEST", _spread(DEV, wanted.dev)),
+        ("test", "TEST", _spread(CORE_TEST, wanted.test)),
     )
     numbers = _Numbers(sentences(generator(seed, "timit sentences"), wanted.shortest, wanted.longest))
     utterances: list[Utterance] = []
     rows: list[str] = []
-    for side, names in groups:
+    for part, side, names in groups:
         speakers = [invent(name, name[0], seed, held_out=side == "TEST") for name in names]
         shared = numbers.sx(max(_SX_PER_SPEAKER, len(speakers) * _SX_PER_SPEAKER // _SPEAKERS_PER_SX))
         for index, speaker in enumerate(speakers):
@@ -83,7 +83,9 @@ def plan(size: str, seed: int) -> Plan:
             read += [shared[(index * _SX_PER_SPEAKER + offset) % len(shared)] for offset in range(_SX_PER_SPEAKER)]
             read += numbers.si(_SI_PER_SPEAKER)
             folder = Path(side) / f"DR{region}" / speaker.name.upper()
-            utterances += [Utterance(folder / name, text, speaker) for name, text in read]
+            utterances += [
+                Utterance(folder / name, text, speaker, () if name.startswith("SA") else (part,)) for name, text in read
+            ]
             rows.append(_row(speaker, region, side))
     documents = {Path("DOC") / "SPKRINFO.TXT": "; ID Sex DR Use Comments\n" + "".join(sorted(rows))}
     return Plan(utterances, sample_rate=16000, silence_s=(0.08, 0.25), write=write, documents=documents)

@@ -64,3 +64,13 @@ def test_a_phone_of_another_set() -> None:
 )
 def test_state(units: Units) -> None:
     assert Units.from_state(units.state()) == units
+
+
+def test_pieces_are_spelled_in_letters_and_characters_stand_alone() -> None:
+    pytest.importorskip("sentencepiece", reason="sentencepiece is not installed")
+    units = Units.of_lang(make_lang("bpe", ["to be", "bet"], vocab_size=8))
+    assert units.names == ("b", "e", "o", "t", "sil")
+    assert units.transcript({"text": "bet"}).words == ("bet",)
+    units = Units.of_lang(make_lang("char", ["今天 天气"], boundary="none"))
+    assert units.transcript({"text": "天气 今"}).words == ("天", "气", "今")
+    assert Units.from_state(units.state()) == units

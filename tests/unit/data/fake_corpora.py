@@ -85,3 +85,27 @@ def fake_digits(
                 length = 1000 + 200 * digit + 10 * index + who
                 riff(root / f"{digit}_{speaker}_{index}.wav", tone(length, length), rate)
     return root
+
+
+AISHELL_SPEAKERS = {"train": ("S0002", "S0003"), "dev": ("S0724",), "test": ("S0764",)}
+
+
+def fake_aishell(root: Path, num_samples: int = 8000) -> Path:
+    """An AISHELL-1 of four speakers with two sentences each."""
+    lines = []
+    for split, speakers in AISHELL_SPEAKERS.items():
+        for speaker in speakers:
+            folder = root / "data_aishell" / "wav" / split / speaker
+            folder.mkdir(parents=True)
+            for number in (121, 122):
+                name = f"BAC009{speaker}W{number:04d}"
+                riff(folder / f"{name}.wav", tone(num_samples, number))
+                lines.append(f"{name} 而 对 楼市\n")
+    (root / "data_aishell" / "transcript").mkdir()
+    (root / "data_aishell" / "transcript" / "aishell_transcript_v0.8.txt").write_text("".join(lines), encoding="utf-8")
+    (root / "resource_aishell").mkdir()
+    (root / "resource_aishell" / "speaker.info").write_text("0002 F\n0764 M\n")
+    (root / "resource_aishell" / "lexicon.txt").write_text(
+        "SIL sil\n<SPOKEN_NOISE> sil\n而 ee er2\n对 d ui4\n对 d ui4\n楼市 l ou2 sh ix4\n", encoding="utf-8"
+    )
+    return root

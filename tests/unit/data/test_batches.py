@@ -7,8 +7,10 @@ import pytest
 import torch
 from lhotse import CutSet, MonoCut, SupervisionSegment
 from lhotse.features.io import MemoryLilcomWriter
+from torch.utils.data import Dataset
 
 from speechkit.common.errors import SpeechkitError
+from speechkit.data import batches as batches_module
 from speechkit.data.batches import (
     BatchConfig,
     FeatureDataset,
@@ -146,3 +148,29 @@ def test_missing_cuts_and_features_are_errors_with_a_remedy(tmp_path: Path) -> N
     )
     with pytest.raises(SpeechkitError, match="u00 has no features"):
         list(ordered_batches(bare, dataset(), 1.0))
+
+
+@pytest.mark.parametrize("buckets", [1, 3, 10])
+@pytest.mark.parametrize("spread", [0.3, 1.0])
+@pytest.mark.parametrize("looked_at", [100, 10_000])
+def test_no_batch_is_longer_than_the_limit_with_its_padding(
+    buckets: int, spread: float, looked_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches_module, "CUTS_LOOKED_AT", looked_at)
+    generator = np.random.default_rng(buckets)
+    cuts = [
+        MonoCut(f"u{index:03d}", 0, float(duration), 0)
+        for index, duration in enumerate(generator.lognormal(1.0, spread, size=600).clip(0.2, 19.9).round(3))
+    ]
+    config = BatchConfig(max_duration=20.0, buckets=buckets, workers=0)
+    batches = TrainingBatches(CutSet.from_cuts(cuts), Durations(), config, seed=0)  # type: ignore[arg-type]
+    found: list[list[float]] = list(batches.epoch(0, 0))  # type: ignore[arg-type]
+    assert sum(map(len, found)) == 600
+    assert max(max(durations) * len(durations) for durations in found) <= 20.0
+
+
+class Durations(Dataset[list[float]]):
+    """The durations of a batch of cuts."""
+
+    def __getitem__(self, cuts: CutSet) -> list[float]:
+        return [cut.duration for cut in cuts]

@@ -1,6 +1,8 @@
 """Connected digits made of single recordings."""
 
 import hashlib
+import json
+import logging
 import os
 from collections import Counter
 from pathlib import Path
@@ -193,3 +195,18 @@ def test_real_recordings(tmp_path: Path) -> None:
     splits = prepare(few, tmp_path / "out", nj=2)
     assert words_of(splits["test"]) == Counter(dict.fromkeys(WORDS, 5))
     assert not any(content.problems for content in splits.values())
+
+
+def test_missing_recordings_are_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = fake_digits(tmp_path / "fsdd", speakers=("ann", "bob"))
+    with caplog.at_level(logging.WARNING):
+        prepare_corpus("digits", root, tmp_path / "out", seed=0, nj=1, options={})
+    assert "recordings are missing: there are 120 of 500 of ann, 120 of 500 of bob" in caplog.text
+    caplog.clear()
+    (root / "7_ann_3.wav").unlink()
+    counts = {"utterances": 120, "speakers": 1, "hours": 0.1}
+    (root / ".speechkit-miniature.json").write_text(json.dumps({"parts": {"ann": counts, "bob": counts}}))
+    with caplog.at_level(logging.WARNING):
+        prepare_corpus("digits", root, tmp_path / "out", seed=0, nj=1, options={})
+    assert "recordings are missing: there are 119 of 120 of ann" in caplog.text
+    assert "bob" not in caplog.text

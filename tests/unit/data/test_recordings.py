@@ -24,7 +24,7 @@ def test_transcripts_beside_recordings(tmp_path: Path) -> None:
     (tmp_path / "a.lab").write_text("hello world")
     (tmp_path / "änne" / "b 1.txt").write_text("zwei", encoding="utf-8")
     (tmp_path / "e.lab").write_text("no recording")
-    assert find_recordings(tmp_path, None) == [
+    assert find_recordings(tmp_path, None).sources == [
         Source("a", tmp_path / "a.wav", "hello world"),
         Source("c", tmp_path / "c.wav", None),
         Source("e", None, "no recording"),
@@ -37,20 +37,24 @@ def test_lines_of_a_file(tmp_path: Path) -> None:
         record(tmp_path / "audio" / name)
     text = tmp_path / "text"
     text.write_text("one/a first\ntwo/a.wav second\nb\tthird one\nx fourth\n\nc\n")
-    found = find_recordings(tmp_path / "audio", text)
+    found = find_recordings(tmp_path / "audio", text).sources
     assert {source.id: source.text for source in found} == {
         "one/a": "first", "two/a": "second", "two/b": "third one", "x": "fourth", "two/c": "",
     }  # fmt: skip
-    text.write_text("b x\ntwo/b y\n")
-    with pytest.raises(SpeechkitError, match="text:2: 'two/b' stands twice"):
-        find_recordings(tmp_path / "audio", text)
+    text.write_text("b x\ntwo/b y\nc same\ntwo/c same\n")
+    both = find_recordings(tmp_path / "audio", text)
+    assert [source.text for source in both.sources] == [None, None, "same"]
+    assert [(problem.id, problem.reason, problem.used) for problem in both.problems] == [
+        ("two/c", "duplicate id: 'two/c' stands in lines 3 and 4 with the same words", True),
+        ("two/b", "duplicate id: 'two/b' stands in lines 1 and 2 with different words", False),
+    ]
 
 
 def test_transcripts_in_a_folder_of_their_own(tmp_path: Path) -> None:
     record(tmp_path / "audio" / "x" / "a.wav")
     (tmp_path / "text" / "x").mkdir(parents=True)
     (tmp_path / "text" / "x" / "a.lab").write_text("word")
-    assert find_recordings(tmp_path / "audio", tmp_path / "text")[0].text == "word"
+    assert find_recordings(tmp_path / "audio", tmp_path / "text").sources[0].text == "word"
 
 
 def test_what_cannot_be_used_at_all(tmp_path: Path) -> None:
@@ -63,9 +67,25 @@ def test_what_cannot_be_used_at_all(tmp_path: Path) -> None:
         find_recordings(path, None)
     with pytest.raises(SpeechkitError, match="holds no transcript"):
         find_recordings(tmp_path, None)
+
+
+def test_a_transcript_in_another_encoding_costs_itself_alone(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        record(tmp_path / f"{name}.wav")
+        (tmp_path / f"{name}.txt").write_bytes("für".encode("latin-1" if name == "a" else "utf-8"))
+    found = find_recordings(tmp_path, None)
+    assert [source.id for source in found.sources] == ["b"]
+    (problem,) = found.problems
+    assert (problem.id, problem.kind, "UTF-8" in problem.remedy) == ("a", "bad transcript", True)
+
+
+def test_two_recordings_of_one_name(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
     record(tmp_path / "a.flac")
-    with pytest.raises(SpeechkitError, match="are both recording 'a'"):
-        find_recordings(tmp_path, None)
+    (tmp_path / "a.txt").write_text("word")
+    found = find_recordings(tmp_path, None)
+    assert [source.audio for source in found.sources] == [tmp_path / "a.flac"]
+    assert [(problem.id, problem.kind) for problem in found.problems] == [("a.wav", "duplicate id")]
 
 
 def test_other_rates_and_channels_are_converted(tmp_path: Path) -> None:
@@ -73,7 +93,9 @@ def test_other_rates_and_channels_are_converted(tmp_path: Path) -> None:
     wide = record(tmp_path / "maria" / "wide.wav", rate=44100, channels=2, seconds=1.0)
     sources = [Source("plain", plain, "Ja!"), Source("maria/wide", wide, "ja nein")]
     content = prepare_recordings(sources, tmp_path / "work", 1)
-    assert content.problems == []
+    assert [(problem.id, problem.kind, problem.used) for problem in content.problems] == [
+        ("maria/wide", "mixed", True), ("maria/wide", "resampled", True),
+    ]  # fmt: skip
     first, second = content.recordings
     assert first.sources[0].source == str(plain)
     assert second.sources[0].source == str(tmp_path / "work" / "maria" / "wide.flac")

@@ -1,5 +1,6 @@
 """TIMIT's folders to manifests."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -93,10 +94,16 @@ def test_a_real_corpus_that_lacks_something_gets_a_warning(tmp_path: Path, caplo
     assert "train set has 12 utterances where TIMIT has 3696" in caplog.text
     assert "test set has 4 utterances where TIMIT has 192; no fdhc0 felc0" in caplog.text
     caplog.clear()
-    (root / ".speechkit-miniature.json").write_text("{}")
+    counts = {"utterances": 4, "speakers": 1, "hours": 4 * 0.5 / 3600}
+    contents = {"train": {"utterances": 12, "speakers": 3, "hours": 12 * 0.5 / 3600}, "dev": counts, "test": counts}
+    (root / ".speechkit-miniature.json").write_text(json.dumps({"parts": contents}))
     with caplog.at_level(logging.WARNING):
         prepare(root)
     assert not caplog.text
+    (root / "TEST" / "DR1" / "FAKS0" / "SX37.WAV").unlink()
+    with caplog.at_level(logging.WARNING):
+        prepare(root)
+    assert "the set dev has 3 utterances instead of 4, 0.00041667 hours instead of 0.000555556 in" in caplog.text
 
 
 def test_a_whole_corpus_gets_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

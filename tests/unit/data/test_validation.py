@@ -133,3 +133,23 @@ def test_bad_recordings_of_joined_utterances_reach_the_report(tmp_path: Path) ->
 def test_missing_manifests_name_the_stage(tmp_path: Path) -> None:
     with pytest.raises(SpeechkitError, match="speechkit prepare"):
         run(tmp_path, tmp_path / "valid")
+
+
+def test_ids_that_come_twice_count_once(tmp_path: Path) -> None:
+    manifests = prepare(fake_timit(tmp_path / "corpus"), tmp_path / "manifests")
+    content = Split()
+    for number in range(4):
+        path = tmp_path / f"{number}.wav"
+        riff(path, tone(8000))
+        name = ("a", "a", "b", "faks0-sx37")[number]  # the last one is an utterance of dev, too
+        content.recordings.append(make_recording(name, path))
+        content.supervisions.append(SupervisionSegment(name, name, 0.0, 0.5, text="she", speaker="x"))
+    write_manifests(manifests, "train", content)
+    run(manifests, tmp_path / "valid")
+    rows = sorted((row["split"], row["id"], row["reason"]) for row in read_lines(tmp_path / "valid" / "report.jsonl"))
+    assert rows == [
+        ("dev", "faks0-sx37", "duplicate id: an utterance of train has it too, and is used"),
+        ("train", "a", f"duplicate id: {tmp_path / '0.wav'} has it too, and is used"),
+        ("train", "a", "duplicate id: an utterance of train has it too, and is used"),
+    ]
+    assert cut_ids(tmp_path / "valid") >= {"a", "b", "faks0-sx37"}

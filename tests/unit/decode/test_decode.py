@@ -12,8 +12,10 @@ from speechkit.common.errors import SpeechkitError
 from speechkit.decode.beam import BeamConfig, BeamSearch, Weights
 from speechkit.decode.greedy import greedy
 from speechkit.decode.sweep import LM_WEIGHTS, WORD_SCORES, SweepPoint, at_edge, rank, sweep_utterance
-from speechkit.text.lang import make_lang
+from speechkit.text.lang import Lang, make_lang
 from speechkit.text.lexicon import Lexicon
+from speechkit.text.pieces import Pieces
+from speechkit.text.tokens import TokenTable
 
 BIGRAM = {
     ("<s>", "a"): -0.2, ("<s>", "b"): -0.9, ("<s>", "c"): -1.3,
@@ -136,3 +138,44 @@ def test_an_empty_utterance_has_no_words(tmp_path: Path) -> None:
 def test_a_missing_lm_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(SpeechkitError, match=r"none\.arpa does not exist.*greedy"):
         BeamSearch(make_lang("word", ["a"]), tmp_path / "none.arpa", BeamConfig())
+
+
+def ends_heard(path: tuple[int, ...], starts: set[int]) -> bool:
+    """Whether each word's last piece has one frame or is followed by a blank, before the next word or the end."""
+    runs = [(token, len(list(group))) for token, group in itertools.groupby((*path, 0))]
+    return all(
+        length == 1 or following not in starts
+        for (token, length), (following, _) in itertools.pairwise(runs)
+        if token != 0
+    )
+
+
+@pytest.mark.parametrize("weights", [Weights(lm=0.0), Weights(lm=1.0), Weights(lm=1.5, word=1.0)])
+def test_words_spelled_in_pieces(tmp_path: Path, weights: Weights) -> None:
+    lexicon = Lexicon([("x", ["▁x"]), ("xy", ["▁x", "y"]), ("yx", ["▁y", "x"])])
+    lang = Lang("bpe", TokenTable(["▁x", "▁y", "x", "y"]), lexicon, pieces=Pieces(b""))
+    lm = write_bigram(tmp_path / "lm.arpa", {"a": "x", "b": "xy", "c": "yx"})
+    search = BeamSearch(lang, lm, BeamConfig(size=5000, tokens=5, threshold=1e4))
+    back = {"x": "a", "xy": "b", "yx": "c"}
+    generator = np.random.default_rng(3)
+    for _ in range(4):
+        log_probs = np.log(generator.dirichlet(np.full(5, 0.7), size=6)).astype(np.float32).clip(-20)
+        best, expected = -math.inf, [""]
+        for path in itertools.product(range(5), repeat=6):
+            symbols = "".join(lang.tokens.symbols(collapse(path)))
+            words = [back.get(word, "") for word in symbols.split("▁")[1:]]
+            if symbols.startswith("▁") and all(words) and ends_heard(path, {1, 2}):
+                acoustic = float(sum(log_probs[t, token] for t, token in enumerate(path)))
+                score = acoustic + weights.lm * lm_score(words) + weights.word * len(words)
+                best, expected = max((best, expected), (score, words))
+        assert [back[word] for word in search.decode(log_probs, weights)] == expected
+
+
+def test_one_word_said_twice_in_pieces_is_two_words(tmp_path: Path) -> None:
+    lexicon = Lexicon([(word, [f"▁{word}"]) for word in "abc"])
+    lang = Lang("bpe", TokenTable(["▁a", "▁b", "▁c"]), lexicon, pieces=Pieces(b""))
+    search = BeamSearch(lang, write_bigram(tmp_path / "lm.arpa", {}), BeamConfig())
+    path = [1, 1, 0, 1, 2, 2, 2]
+    log_probs = np.full((len(path), 4), -9.0, dtype=np.float32)
+    log_probs[range(len(path)), path] = -0.001
+    assert search.decode(log_probs, Weights(lm=0.5)) == ["a", "a", "b"]

@@ -278,3 +278,44 @@ def test_a_graph_search_that_lacks_something_is_one_line(
     message = capsys.readouterr().err.strip()
     assert words in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--unit", "bpe", "--vocab-size", "11"), "%WER 0.00 [ 0 / 30, 0 ins, 0 del, 0 sub ]"),
+        (("--unit", "unigram", "--vocab-size", "10"), "%WER 0.00 [ 0 / 30, 0 ins, 0 del, 0 sub ]"),
+        (("--unit", "char", "--boundary", "none"), "%CER 0.00 [ 0 / 90, 0 ins, 0 del, 0 sub ]"),
+    ],
+    ids=["bpe", "unigram", "characters"],
+)
+def test_other_units_are_learnt_decoded_and_aligned(
+    tmp_path: Path, options: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "none" not in options:
+        pytest.importorskip("sentencepiece", reason="sentencepiece is not installed")
+    make_data(tmp_path / "data")
+    (tmp_path / "fbank.yaml").write_text(CONFIG)
+    assert run(tmp_path, "lang", "--cuts", "data/cuts_train.jsonl.gz", *options, "--out", "lang") == 0
+    text = ("--text", "lang/lm_text.txt", "--order", "2", "--estimator", "own")
+    assert run(tmp_path, "ngram", *text, "--out", "lm.arpa") == 0
+    graph = str(tmp_path / "graph")  # decoders are kept by the name of their graph
+    assert run(tmp_path, "graph", "--lang", "lang", "--lm", "lm.arpa", "--out", graph) == 0
+    assert run(tmp_path, *train_command("exp", "--set", "train.max_updates=180")) == 0
+    decode = ["decode", "--checkpoint", "exp/final", "--cuts", "data/cuts_test.jsonl.gz"]
+    for name, *method in (("greedy",), ("beam", "--lm", "lm.arpa"), ("wfst", "--graph", graph)):
+        assert run(tmp_path, *decode, "--method", name, *method, "--lm-weight", "0.5", "--out", name) == 0
+        assert rate(tmp_path, name, capsys) == f"{line} {name}"
+    cuts = ["align", "--checkpoint", "exp/final", "--cuts", "data/cuts_test.jsonl.gz"]
+    assert run(tmp_path, *cuts, "--format", "ctm", "--out", "ali") == 0
+    aligned = [row.split() for row in next((tmp_path / "ali").rglob("word*.ctm")).read_text().splitlines()]
+    for row in (tmp_path / "greedy" / "ref.txt").read_text().splitlines():
+        name, *words = row.split()
+        assert [each[4] for each in aligned if each[0] == name] == words
+
+
+def test_utterances_beyond_the_limit_of_a_batch_are_left_out(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(recipe, *train_command("short", "--set", "batches.max_duration=0.5")) == 1
+    shown = capsys.readouterr().err
+    assert "left out 10 utterances longer than batches.max_duration: utt0 utt1" in shown
+    assert "no utterance is left to train on" in shown

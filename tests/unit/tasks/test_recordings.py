@@ -10,7 +10,7 @@ import soundfile
 from speechkit.align.textgrid import read_textgrid
 from speechkit.cli import main
 from speechkit.data.miniature.espeak import SAMPLE_RATE, Voice, synthesise
-from speechkit.text.words import words_of
+from speechkit.text.normalise import words_of
 
 SENTENCES = (
     "The old garden was quiet.", "My brother found seven green stones.", "She walked along the river at noon.",

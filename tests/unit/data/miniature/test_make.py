@@ -13,7 +13,7 @@ import soundfile
 
 from speechkit.common.errors import SpeechkitError, UsageError
 from speechkit.data.corpora.timit import CORE_TEST_SPEAKERS, DEV_SPEAKERS
-from speechkit.data.miniature import MARKER, digits, make, render, timit
+from speechkit.data.miniature import MARKER, aishell, digits, librispeech, make, render, timit, wsj
 from speechkit.data.miniature.grammar import SHARED_SENTENCES, words
 from speechkit.text.phones import PHONES_61
 
@@ -136,16 +136,49 @@ def test_same_bytes_for_any_number_of_jobs_and_others_for_another_seed(corpus, t
     assert other.samples.shape != again.samples.shape or not np.array_equal(other.samples, again.samples)
 
 
+@pytest.mark.parametrize("name", ["aishell", "wsj", "librispeech"])
+def test_other_corpora_are_reproducible_and_have_a_table_of_contents(name, tmp_path):
+    summary = make(name, "tiny", tmp_path / "two", seed=3, num_jobs=2)
+    make(name, "tiny", tmp_path / "one", seed=3, num_jobs=1)
+    assert _hashes(tmp_path / "one") == _hashes(tmp_path / "two")
+    assert 60 < 3600 * summary.hours < 180
+    marker = json.loads((tmp_path / "one" / MARKER).read_text())
+    assert marker["utterances"] == summary.utterances
+    suffixes = {"aishell": ".wav", "wsj": ".wv1", "librispeech": ".flac"}
+    files = [path for path in (tmp_path / "one").rglob(f"*{suffixes[name]}") if "finetuning" not in str(path)]
+    assert len(files) == summary.utterances
+    seconds = sum(soundfile.info(path).duration for path in files)
+    assert seconds / 3600 == pytest.approx(marker["hours"], abs=1e-4)
+    whole = {"aishell": ("train", "dev", "test"), "wsj": ("si284", "dev93", "eval92", "eval93")}
+    parts = whole.get(name, [part for part in marker["parts"] if part.startswith(("train", "dev", "test"))])
+    left_out = 2 if name == "wsj" else 0  # utterances of speaker 401
+    assert sum(marker["parts"][part]["utterances"] for part in parts) == summary.utterances - left_out
+
+
+@pytest.mark.parametrize("module", [aishell, wsj, librispeech])
+@pytest.mark.parametrize("size", ["tiny", "mini"])
+def test_no_two_utterances_of_a_plan_are_alike(module, size):
+    plan = module.plan(size, seed=0)
+    places = [path for utterance in plan.utterances for path in (utterance.path, *utterance.copies)]
+    assert len(set(places)) == len(places)
+    assert len({utterance.text for utterance in plan.utterances}) == len(plan.utterances)
+    voices: dict[bool, set[str]] = {True: set(), False: set()}
+    for utterance in plan.utterances:
+        held_out = any(part.startswith(("dev", "test", "eval")) for part in utterance.parts)
+        voices[held_out].add(utterance.speaker.voice.name)
+    assert not voices[True] & voices[False]
+
+
 def test_digits_have_the_names_and_format_of_fsdd(spoken_digits):
     files = sorted(path.name for path in spoken_digits.glob("*.wav"))
-    names = ("anna", "boris", "clara")
-    assert files == sorted(f"{digit}_{name}_{take}.wav" for digit in range(10) for name in names for take in range(6))
+    names = ("anna", "boris")
+    assert files == sorted(f"{digit}_{name}_{take}.wav" for digit in range(10) for name in names for take in range(12))
     for name in files[::11]:
         with wave.open(str(spoken_digits / name)) as stream:
             assert stream.getparams()[:3] == (1, 2, 8000)
             assert 0.15 < stream.getnframes() / 8000 < 1.2
-    takes = {(spoken_digits / f"7_anna_{take}.wav").read_bytes() for take in range(6)}
-    assert len(takes) == 6
+    takes = {(spoken_digits / f"7_anna_{take}.wav").read_bytes() for take in range(12)}
+    assert len(takes) == 12
 
 
 def test_digits_are_trimmed():
@@ -187,7 +220,7 @@ def test_what_is_there_is_kept(corpus, spoken_digits, tmp_path):
     before = _hashes(spoken_digits)
     summary = make("digits", "tiny", spoken_digits, seed=1)
     assert summary.seconds == 0
-    assert summary.utterances == 180
+    assert summary.utterances == 240
     assert _hashes(spoken_digits) == before
     with pytest.raises(SpeechkitError, match="holds another miniature .digits tiny, seed 1"):
         make("digits", "tiny", spoken_digits, seed=2)
@@ -220,7 +253,7 @@ def test_an_interrupted_run_leaves_nothing_and_the_next_one_starts_anew(tmp_path
     assert not abandoned.exists()
     assert not any(out.iterdir())
     make("digits", "tiny", out)
-    assert len(list(out.glob("*.wav"))) == 180
+    assert len(list(out.glob("*.wav"))) == 240
     assert not abandoned.exists()
 
 

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# AISHELL-1, Mandarin read speech: from the corpus to a character error rate.
+# Without --corpus it makes and uses a synthesised miniature; --corpus takes the folder that holds data_aishell and
+# resource_aishell.
+
+# shellcheck source=utils/recipe.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
+
+# What only this recipe has; ./run.sh --help shows all options.
+size=mini
+ngram_order=3
+max_bad_ratio=0.05
+option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
+option ngram_order int:1..6 "order of the character language model"
+option max_bad_ratio float "fail if a greater part of the recordings is unusable"
+begin "$@"
+lang=$data/lang
+lm=${lm:-$lang/lm.arpa}
+hmm=exp/hmm
+export SPEECHKIT_CORPUS=AISHELL-1     # the name in RESULTS.md
+
+stage 0 "data preparation"
+if [[ -z $corpus ]]; then
+    SPEECHKIT_CORPUS="AISHELL-1 miniature ($size)"
+    corpus=$data/corpus-$size
+    step "$corpus" -- speechkit miniature --corpus aishell --size "$size" --out "$corpus" --nj "$nj"
+fi
+step "$data/manifests" --files "$corpus" -- \
+    speechkit prepare --corpus aishell --in "$corpus" --out "$data/manifests" --nj "$nj"
+step "$data/valid" --needs "$data/manifests" -- \
+    speechkit validate --in "$data/manifests" --out "$data/valid" --max-bad-ratio "$max_bad_ratio" --nj "$nj"
+
+stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
+step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
+    speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
+
+stage 2 "language: characters, n-gram model, decoding graph"
+step "$lang" --needs "$data/valid" -- \
+    speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char --boundary none --out "$lang"
+step "$lang/lm.arpa" --needs "$lang/lm_text.txt" -- \
+    speechkit ngram --text "$lang/lm_text.txt" --order "$ngram_order" --out "$lang/lm.arpa"
+decoding_graph
+
+alignment_stage                   # 3, from utils/alignment.sh
+
+system_stages                     # 4 to 6, from utils/systems/<system>.sh
+
+decoding_stages                   # 7 and 8, from utils/decoding.sh
+finish

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# LibriSpeech, read audiobooks: from the corpus to a word error rate, also with Libri-light's little labelled data.
+# Without --corpus it makes and uses a synthesised miniature; --corpus takes the folder that holds LibriSpeech and, if
+# wanted, librispeech_finetuning and librispeech-lm-norm.txt.gz.
+
+# shellcheck source=utils/recipe.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
+
+# What only this recipe has; ./run.sh --help shows all options.
+size=mini
+train_sets='train-clean-100'
+dev_sets='dev-clean'
+test_sets='test-clean'
+lm_text=transcripts
+ngram_order=3
+max_bad_ratio=0.05
+option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
+option train_sets string "training sets, as train-clean-100,train-clean-360 or 10h, 1h, 10min-0 to 10min-5 of Libri-light"
+option dev_sets string "development sets, as dev-clean,dev-other"
+option test_sets string "test sets, as test-other"
+option lm_text one-of:transcripts,corpus "text of the language model: training transcripts or librispeech-lm-norm.txt.gz"
+option ngram_order int:1..6 "order of the word language model"
+option max_bad_ratio float "fail if a greater part of the recordings is unusable"
+begin "$@"
+sets=$train_sets-$dev_sets-$test_sets     # each choice of sets has its own data and experiments
+sets=${sets//[^[:alnum:]]/-}
+data=data/$sets
+if ! given exp; then
+    exp=exp/$system/$sets
+fi
+lang=$data/lang
+lm=${lm:-$lang/lm.arpa}
+hmm=exp/hmm/$sets
+export SPEECHKIT_CORPUS="LibriSpeech, $train_sets, dev $dev_sets, test $test_sets"
+
+stage 0 "data preparation"
+if [[ -z $corpus ]]; then
+    SPEECHKIT_CORPUS="LibriSpeech miniature ($size), $train_sets, dev $dev_sets, test $test_sets"
+    corpus=data/corpus-$size
+    step "$corpus" -- speechkit miniature --corpus librispeech --size "$size" --out "$corpus" --nj "$nj"
+fi
+step "$data/manifests" --files "$corpus" -- \
+    speechkit prepare --corpus librispeech --in "$corpus" --out "$data/manifests" --train-sets "$train_sets" \
+    --dev-sets "$dev_sets" --test-sets "$test_sets" --nj "$nj"
+step "$data/valid" --needs "$data/manifests" -- \
+    speechkit validate --in "$data/manifests" --out "$data/valid" --max-bad-ratio "$max_bad_ratio" --nj "$nj"
+
+stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
+step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
+    speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
+
+stage 2 "language: characters, n-gram model, decoding graph"
+step "$lang" --needs "$data/valid" -- \
+    speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char --out "$lang"
+text=$lang/lm_text.txt
+if [[ $lm_text == corpus ]]; then
+    text=$corpus/librispeech-lm-norm.txt.gz
+fi
+step "$lang/lm.arpa" --needs "$text" -- \
+    speechkit ngram --text "$text" --order "$ngram_order" --out "$lang/lm.arpa"
+decoding_graph
+
+alignment_stage                   # 3, from utils/alignment.sh
+
+system_stages                     # 4 to 6, from utils/systems/<system>.sh
+
+decoding_stages                   # 7 and 8, from utils/decoding.sh
+finish

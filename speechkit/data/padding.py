@@ -1,0 +1,29 @@
+"""Batches that keep to a limit with their padding."""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import Any
+
+from lhotse.dataset.sampling.base import TimeConstraint
+
+
+@dataclass
+class PaddedLimit(TimeConstraint):  # type: ignore[misc]
+    """Ends a batch before any cut of its bucket could make it longer, padding included, than `max_duration`.
+
+    Lhotse's own constraint assumes that the next cut is no longer than the longest so far, which it may be.
+
+    Attributes:
+        edges: the longest duration in each bucket, ascending.
+    """
+
+    longest_seen: float = 0.0
+    edges: tuple[float, ...] = ()
+
+    def add(self, example: Any) -> None:
+        """Count a cut as long as the longest of its bucket."""
+        bucket = bisect_left(self.edges, example.duration)
+        longest = self.edges[bucket] if bucket < len(self.edges) else example.duration
+        self.current += longest
+        self.longest_seen = max(self.longest_seen, longest)
+        self.num_cuts += 1
