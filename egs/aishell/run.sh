@@ -30,7 +30,7 @@ step "$data/manifests" --files "$corpus" -- \
 step "$data/valid" --needs "$data/manifests" -- \
     speechkit validate --in "$data/manifests" --out "$data/valid" --max-bad-ratio "$max_bad_ratio" --nj "$nj"
 
-stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
+stage 1 "features: 80-dim log-mel filter bank and pitch, CMVN statistics"
 step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
     speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
 

@@ -24,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train and write OUT/final."""
     from speechkit.align.units import Units
-    from speechkit.common.errors import UsageError
     from speechkit.common.files import write_text
     from speechkit.config.load import dump_yaml, load_config
     from speechkit.data.extraction import FeaturesConfig
@@ -35,19 +34,17 @@ def run(args: argparse.Namespace) -> None:
 
     engine = choose_engine(args.fsa_engine)
     config = load_config(AlignerConfig, args.config, args.set)
-    features = load_config(FeaturesConfig, args.features)
-    if features.pitch:
-        raise UsageError(f"{args.features}: the aligner takes log-mel features alone; extract some without `pitch`")
+    fbank = load_config(FeaturesConfig, args.features).fbank
     units = Units.of_lang(Lang.load(args.lang))
     train, dev = (
-        read_data(args.data / f"cuts_{split}.jsonl.gz", units, config.max_hours, args.seed)
+        read_data(args.data / f"cuts_{split}.jsonl.gz", units, fbank.num_bins, config.max_hours, args.seed)
         for split in ("train", "dev")
     )
     for split, data in (("train", train), ("dev", dev)):
         if data.failures:
             log.warning("%d utterances of %s are left out; the first: %s", len(data.failures), split, data.failures[0])
     log.info("searching for best paths with the engine %s", engine)
-    training = AlignerTraining(config, units, features.fbank, args.out, args.seed, engine, World())
+    training = AlignerTraining(config, units, fbank, args.out, args.seed, engine, World())
     model, record = training.run(train, dev)
     write_text(args.out / "config.yaml", dump_yaml(config))
     model.save(args.out / "final", {**record, "seed": args.seed, "engine": engine})

@@ -35,6 +35,10 @@ class CmvnStats:
     def __add__(self, other: "CmvnStats") -> "CmvnStats":
         return CmvnStats(self.count + other.count, self.total + other.total, self.squares + other.squares)
 
+    def first(self, count: int) -> "CmvnStats":
+        """Those of the first `count` dimensions."""
+        return CmvnStats(self.count, self.total[:count], self.squares[:count])
+
     @property
     def mean(self) -> Tensor:
         """Mean of each dimension `(C,)`."""

@@ -87,25 +87,26 @@ class AlignmentData:
         )
 
 
-def utterance_of(spoken: Spoken, units: Units, cmvn: Cmvn) -> Utterance | Failure:
-    """Features and transcript of a cut, or why it has none."""
+def utterance_of(spoken: Spoken, units: Units, cmvn: Cmvn, bins: int) -> Utterance | Failure:
+    """Log-mel features and transcript of a cut, or why it has none; pitch behind the `bins` of log-mel is left out."""
     try:
         transcript = units.transcript(spoken.fields)
     except OutOfVocabularyError as error:
         return Failure(spoken.id, str(error), tuple(error.words))
     except SpeechkitError as error:
         return Failure(spoken.id, str(error))
-    return Utterance(spoken.id, spoken.features(), cmvn.stats(spoken.speaker), spoken.duration, transcript)
+    features, speaker = spoken.features()[:, :bins], cmvn.stats(spoken.speaker).first(bins)
+    return Utterance(spoken.id, features, speaker, spoken.duration, transcript)
 
 
-def read_data(cuts: Path, units: Units, max_hours: float, seed: int) -> AlignmentData:
+def read_data(cuts: Path, units: Units, bins: int, max_hours: float, seed: int) -> AlignmentData:
     """Read a set, or `max_hours` of it drawn at random; `cmvn.safetensors` lies beside the cuts."""
     cmvn, data = Cmvn.load(cuts.with_name("cmvn.safetensors")), AlignmentData([], [], [])
     chosen = _chosen([spoken.duration for spoken in read_spoken(cuts)], 3600 * max_hours, seed)
     for index, spoken in enumerate(read_spoken(cuts)):
         if index not in chosen:
             continue
-        each = utterance_of(spoken, units, cmvn)
+        each = utterance_of(spoken, units, cmvn, bins)
         if isinstance(each, Failure):
             data.failures.append(each)
         else:

@@ -49,7 +49,7 @@ class HmmSetAligner:
         batch: list[tuple[Spoken, Utterance | Failure]] = []
         longest = 0
         for each in spoken:
-            item = utterance_of(each, self.model.units, cmvn)
+            item = utterance_of(each, self.model.units, cmvn, self.model.fbank.num_bins)
             frames = 0 if isinstance(item, Failure) else self._checked(item)
             if batch and max(longest, frames) * (len(batch) + 1) > FRAMES_PER_BATCH:
                 yield from self._aligned(batch)

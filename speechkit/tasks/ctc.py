@@ -76,21 +76,28 @@ class Recognizer:
     def dataset(
         self, cmvn: Cmvn | None = None, read: Callable[[Any], list[Tensor]] = stored_features
     ) -> FeatureDataset:
-        """Reader of batches; `cmvn` holds the speakers of another set than the training's."""
+        """Reader of batches; `cmvn` holds the speakers of another set than the training's.
+
+        Targets lack what has no token: in recognition that is an error like any other.
+        """
         speakers = Cmvn(self.cmvn.overall, (cmvn or self.cmvn).speakers)
-        return FeatureDataset(self.encode, speakers, self.config.batches.normalisation, read)
+        return FeatureDataset(self.encode_known, speakers, self.config.batches.normalisation, read)
 
     def encode(self, fields: Fields) -> list[int]:
         """Target token ids of one supervision."""
         return self.lang.encode(fields.get(self.lang.field) or "")
 
+    def encode_known(self, fields: Fields) -> list[int]:
+        """The same, without what has no token."""
+        return self.lang.encode_known(fields.get(self.lang.field) or "")
+
     def pronunciations(self, fields: Fields) -> Words:
-        """All spellings of each word of one supervision, in token ids."""
+        """All spellings of each word of one supervision, in token ids, without what has no token."""
         lexicon, tokens = self.lang.lexicon, self.lang.tokens
         return tuple(
             tuple(tuple(tokens.ids(spelling)) for spelling in lexicon.spellings(word))
             if word in lexicon
-            else (tuple(self.lang.encode(word)),)
+            else (tuple(self.lang.encode_known(word)),)
             for word in self.lang.reference(fields)
         )
 

@@ -130,7 +130,7 @@ def _features(content: Split, fbank: FbankConfig, work: Path, job: RecordingsJob
 def _trained(cuts: Path, units: Units, fbank: FbankConfig, work: Path, job: RecordingsJob) -> AlignerModel:
     """A model from a flat start on the cuts; a network too where there is audio enough for it."""
     config = AlignerConfig()
-    data = read_data(cuts, units, config.max_hours, job.seed)
+    data = read_data(cuts, units, fbank.num_bins, config.max_hours, job.seed)
     count, seconds = len(data.utterances), sum(each.duration for each in data.utterances)
     config = replace(config, emissions="best" if seconds >= LEAST_SECONDS_OF_NETWORK else "gmm")
     held_out = range(0, count, HELD_OUT)

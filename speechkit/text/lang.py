@@ -1,6 +1,7 @@
 """The language folder: which units a model predicts, and how text becomes units and units become words."""
 
 import base64
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,14 @@ class Lang:
             raise SpeechkitError(
                 f"cannot encode '{text}': {error}; build the language folder from text that has it"
             ) from None
+
+    def encode_known(self, text: str) -> list[int]:
+        """As `encode`, without the words and symbols that have no token: for what is recognised, not trained on."""
+        found: list[str] = []
+        for word in self.split(text):
+            with contextlib.suppress(SpeechkitError):
+                found += [token for token in self._spelled(word) if token in self.tokens]
+        return self.tokens.ids(found)
 
     def words(self, token_ids: Iterable[int]) -> list[str]:
         """Words of a sequence of token ids (no blanks, repeats already merged).

@@ -17,7 +17,7 @@ EGS = Path(__file__).parents[2] / "egs"
 def test_training(path: Path) -> None:
     config = load_config(CtcConfig, path)
     features = load_config(FeaturesConfig, path.with_name("features.yaml"))
-    assert config.model.in_dim == features.fbank.num_bins
+    assert config.model.in_dim == features.num_features
     model = AcousticModel(config.model, num_tokens=50)
     assert sum(parameter.numel() for parameter in model.parameters()) < 3e6  # fits a laptop
 

@@ -64,3 +64,10 @@ def test_unknown_speakers_and_damaged_files_are_named(tmp_path: Path) -> None:
     damaged.write_bytes(b"\x10\0\0\0\0\0\0\0{}")
     with pytest.raises(SpeechkitError, match="cmvn.safetensors is damaged"):
         Cmvn.load(damaged)
+
+
+def test_the_first_dimensions_have_the_statistics_that_they_have_alone() -> None:
+    features = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    part, alone = CmvnStats.of(features).first(4), CmvnStats.of(features[:, :4])
+    assert torch.equal(part.mean, alone.mean)
+    assert torch.equal(part.std, alone.std)

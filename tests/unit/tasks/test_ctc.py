@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,26 @@ def test_ten_utterances_are_learnt_by_heart_and_decoded_greedily(
     details = json.loads((recipe / "exp/greedy/decode.json").read_text())
     assert details["method"] == "greedy"
     assert details["audio_seconds"] == pytest.approx(10 * 0.58)
+
+
+def test_what_has_no_token_is_an_error_in_recognition_and_refused_in_training(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = recipe / "strange"
+    data.mkdir()
+    shutil.copy(recipe / "data/cuts_train.jsonl.gz", data)
+    shutil.copy(recipe / "data/cmvn.safetensors", data)
+    cuts = list(CutSet.from_jsonl(recipe / "data/cuts_dev.jsonl.gz"))
+    cuts[0].supervisions[0].text += " ça"
+    CutSet.from_cuts(cuts).to_file(data / "cuts_dev.jsonl.gz")
+    command = ["train", "--config", "fbank.yaml", "--lang", "lang", "--set", "train.max_updates=1"]
+    assert run(recipe, *command, "--data", "strange", "--out", "strange-exp") == 0
+    decode = ["decode", "--checkpoint", "exp/final", "--cuts", "strange/cuts_dev.jsonl.gz", "--out", "exp/strange"]
+    assert run(recipe, *decode) == 0
+    assert rate(recipe, "exp/strange", capsys) == "%WER 3.23 [ 1 / 31, 0 ins, 1 del, 0 sub ] exp/strange"
+    shutil.copy(data / "cuts_dev.jsonl.gz", data / "cuts_train.jsonl.gz")
+    assert run(recipe, *command, "--data", "strange", "--out", "strange-exp2") == 1
+    assert "cannot encode" in capsys.readouterr().err
 
 
 def test_weights_are_tuned_on_one_set_and_used_on_another(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
