@@ -1,4 +1,4 @@
-"""Noise and reverberation for training audio, drawn anew for every batch and the same in every run.
+"""Speed, noise and reverberation for training audio, drawn anew for every batch and the same in every run.
 
 Lhotse's own are not used: its random rooms differ from run to run whatever the seed, so a training could not be resumed
 exactly.
@@ -6,6 +6,7 @@ exactly.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ class DistortionConfig:
     """What is done to the waveforms of a batch.
 
     Attributes:
+        speeds: one of these is drawn for each utterance, which plays so many times as fast, pitch included.
         noise_share: part of the utterances that get noise.
         noise: folder of mono recordings of noise, or a manifest of cuts of them; synthesised noise where left out.
         snr: least and largest ratio of speech to noise in decibels.
@@ -35,6 +37,7 @@ class DistortionConfig:
         reverb_seconds: shortest and longest time in which the sound of a room falls by 60 dB.
     """
 
+    speeds: tuple[float, ...] = (1.0,)
     noise_share: float = 0.0
     noise: str | None = None
     snr: tuple[float, float] = (5.0, 20.0)
@@ -45,6 +48,8 @@ class DistortionConfig:
         for name in ("noise_share", "reverb_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies between 0 and 1, not at {getattr(self, name):g}")
+        if not self.speeds or not all(0.5 <= speed <= 2 for speed in self.speeds):
+            raise ValueError("speeds lie between 0.5 and 2")
         if not 0 < self.reverb_seconds[0] <= self.reverb_seconds[1]:
             raise ValueError("reverb_seconds are two times above 0, the shorter first")
 
@@ -57,8 +62,11 @@ class Distortion:
         self.noises = _noises(Path(config.noise), rate) if config.noise and config.noise_share else []
 
     def __call__(self, samples: Samples, rng: np.random.Generator) -> Samples:
-        """Samples `(S,)` in a room, with noise, with both, or as they are; their loudness stays."""
+        """Samples `(S,)` at another speed, in a room, with noise, or as they are; their loudness stays."""
         config = self.config
+        speed = float(rng.choice(config.speeds))
+        if speed != 1:
+            samples = change_speed(samples, speed, round(len(samples) / speed))
         if rng.random() < config.reverb_share:
             samples = reverberated(samples, room(rng.uniform(*config.reverb_seconds), self.rate, rng))
         if rng.random() < config.noise_share:
@@ -76,6 +84,16 @@ class Distortion:
         except BadAudioError as error:
             raise SpeechkitError(f"noise {path}: {error}; remove it from batches of noise") from error
         return np.resize(samples, count)
+
+
+def change_speed(samples: Samples, speed: float, num_samples: int) -> Samples:
+    """Play `(S,)` samples `speed` times as fast, pitch included; `num_samples`, about S / speed, are returned."""
+    from scipy.signal import resample_poly
+
+    ratio = Fraction(speed).limit_denominator(1000)
+    changed: Samples = resample_poly(samples, ratio.denominator, ratio.numerator)
+    padded: Samples = np.pad(changed[:num_samples], (0, max(0, num_samples - len(changed))))
+    return padded
 
 
 def room(seconds: float, rate: int, rng: np.random.Generator) -> Samples:

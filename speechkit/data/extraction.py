@@ -17,7 +17,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,6 +35,7 @@ from speechkit.common.progress import progress
 from speechkit.config.load import to_dict
 from speechkit.data.adoption import ALL
 from speechkit.data.audio import BadAudioError, read_audio
+from speechkit.data.distortion import change_speed
 from speechkit.data.manifests import SPLITS, Problem, read_lines, write_lines, write_problems
 from speechkit.data.parallel import parallel_map
 from speechkit.features.cmvn import Cmvn, CmvnStats
@@ -277,15 +277,6 @@ def _samples(row: dict[str, Any], rate: int) -> NDArray[np.float32]:
     if found != rate or samples.shape != (length,):
         raise SpeechkitError(f"{path} has changed since its validation; run `speechkit validate` again")
     return samples
-
-
-def change_speed(samples: NDArray[np.float32], speed: float, num_samples: int) -> NDArray[np.float32]:
-    """Play `(S,)` samples `speed` times as fast, pitch included; `num_samples`, about S / speed, are returned."""
-    from scipy.signal import resample_poly
-
-    ratio = Fraction(speed).limit_denominator(1000)
-    changed: NDArray[np.float32] = resample_poly(samples, ratio.denominator, ratio.numerator)
-    return np.pad(changed[:num_samples], (0, max(0, num_samples - len(changed))))
 
 
 def _perturbed(row: dict[str, Any], speed: float) -> dict[str, Any]:

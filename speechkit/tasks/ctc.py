@@ -4,7 +4,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -194,13 +194,22 @@ class CtcTask:
             read = AudioFeatures(config.audio, seed)
             read.require_columns(next(iter(train)).features.num_features)
             heard = recognizer.dataset(read=read)
-        self.batches = TrainingBatches(train, heard, config.batches, seed, world.rank, world.size)
+        self.batches = TrainingBatches(train, heard, self._slowest(config.batches), seed, world.rank, world.size)
+
+    def _speeds(self) -> tuple[float, ...]:
+        audio = self.recognizer.config.audio
+        return audio.distortion.speeds if audio else (1.0,)
+
+    def _slowest(self, config: BatchConfig) -> BatchConfig:
+        """The limit that batches keep to even if all are played at the lowest speed."""
+        return replace(config, max_duration=config.max_duration * min(1.0, *self._speeds()))
 
     def _is_within_limit(self, cut: Any) -> bool:
-        return bool(cut.duration <= self.recognizer.config.batches.max_duration)
+        return bool(cut.duration <= self._slowest(self.recognizer.config.batches).max_duration)
 
     def _fits(self, cut: Any) -> bool:
-        frames = self.recognizer.module.output_lengths(torch.tensor([cut.features.num_frames]))
+        fewest = int(cut.features.num_frames / max(1.0, *self._speeds()))
+        frames = self.recognizer.module.output_lengths(torch.tensor([fewest]))
         return int(frames) >= max(1, self.objective.min_frames(self.recognizer.encode(text_fields(cut))))
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, float, dict[str, float]]:

@@ -86,6 +86,19 @@ def test_shares_and_randomness() -> None:
         DistortionConfig(noise_share=2)
 
 
+def test_speed_shortens_and_raises_the_pitch() -> None:
+    time = np.arange(16000) / 16000
+    samples = np.sin(2 * np.pi * 1000 * time).astype(np.float32)
+    fast = Distortion(DistortionConfig(speeds=(1.25,)), 16000)(samples, np.random.default_rng(0))
+    assert len(fast) == 12800
+    spectrum = np.abs(np.fft.rfft(fast * np.hanning(len(fast))))
+    assert spectrum.argmax() * 16000 / len(fast) == pytest.approx(1250, abs=2)
+    draw, rng = Distortion(DistortionConfig(speeds=(0.9, 1.0, 1.1)), 16000), np.random.default_rng(0)
+    lengths = [len(draw(samples, rng)) for _ in range(300)]
+    assert set(lengths) == {17778, 16000, 14545}
+    assert min(lengths.count(length) for length in set(lengths)) > 80
+
+
 def test_recordings_of_noise(tmp_path: Path) -> None:
     config = DistortionConfig(noise_share=1.0, noise=str(tmp_path), snr=(10.0, 10.0))
     with pytest.raises(SpeechkitError, match="holds no recording of noise"):
