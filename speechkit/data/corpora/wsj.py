@@ -37,11 +37,11 @@ INDICES = {
     "eval93-5k": (("wsj1/doc/indices/wsj1/eval/h2_p0.ndx", "13-32.1"),),
 }
 COUNTS = {
-    "si84": Counts(7138, 83, 15.1),
+    "si84": Counts(7138, 83, None),
     "si284": Counts(37416, None, 81.2),
-    "dev93": Counts(503, 10, 1.1),
+    "dev93": Counts(503, 10, None),
     "dev93-5k": Counts(513, 10, None),
-    "eval92": Counts(333, 8, 0.7),
+    "eval92": Counts(333, 8, None),
     "eval92-5k": Counts(330, 8, None),
     "eval93": Counts(213, 10, None),
 }
