@@ -53,6 +53,7 @@ class Units:
         field: the supervision field that holds the transcript.
         phone_set: TIMIT phones are folded to this set; None for other transcripts.
         characters: each character of a transcript is a word.
+        spelled: units are letters, so that words that `lexicon` lacks have a spelling too.
     """
 
     names: tuple[str, ...]
@@ -61,6 +62,7 @@ class Units:
     field: str = "text"
     phone_set: int | None = None
     characters: bool = False
+    spelled: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -97,16 +99,15 @@ class Units:
             return cls(names, tuple(name for name in names if name in TIMIT_SILENCES), None, "phones", lang.phone_set)
         if lang.unit == "word" or lang.pieces or lang.boundary == "none":
             letters = cls.of_lexicon(Lexicon((word, tuple(word)) for word in lang.lexicon.words))
-            return replace(letters, characters=lang.boundary == "none")
-        return cls.of_lexicon(
-            Lexicon((word, [unit for unit in units if unit != WORD_BOUNDARY]) for word, units in lang.lexicon.entries)
-        )
+            return replace(letters, characters=lang.boundary == "none", spelled=True)
+        spellings = ((word, [unit for unit in units if unit != WORD_BOUNDARY]) for word, units in lang.lexicon.entries)
+        return replace(cls.of_lexicon(Lexicon(spellings)), spelled=lang.unit == "char")
 
     def transcript(self, fields: Mapping[str, str | None]) -> Transcript:
         """What was said in an utterance.
 
         Raises:
-            OutOfVocabularyError: the lexicon lacks a word.
+            OutOfVocabularyError: the lexicon lacks a word, and it cannot be spelled.
             SpeechkitError: there is no transcript, or it holds a phone of another set.
         """
         text = (fields.get(self.field) or "").split()
@@ -115,16 +116,23 @@ class Units:
         if not text:
             raise SpeechkitError(f"no transcript: its '{self.field}' is empty")
         words = tuple(fold(text, self.phone_set) if self.phone_set else text)
-        known = self.ids if self.lexicon is None else self.lexicon
-        unknown = [word for word in words if word not in known]
+        found = [self._pronunciations(word) for word in words]
+        unknown = [word for word, pronunciations in zip(words, found, strict=True) if not pronunciations]
         if unknown:
             raise OutOfVocabularyError(unknown)
-        if self.lexicon is None:
-            return Transcript(words, tuple(((self.ids[word],),) for word in words))
-        return Transcript(words, tuple(self._numbered(self.lexicon.spellings(word)) for word in words))
+        return Transcript(words, tuple(found))
 
-    def _numbered(self, spellings: Sequence[Sequence[str]]) -> tuple[Pronunciation, ...]:
-        return tuple(tuple(self.ids[unit] for unit in spelling) for spelling in spellings)
+    def _pronunciations(self, word: str) -> tuple[Pronunciation, ...]:
+        """Those of a word in unit ids, none where it is not known."""
+        spellings: Sequence[Sequence[str]] = ()
+        if self.lexicon is None:
+            spellings = ((word,),)
+        elif word in self.lexicon:
+            spellings = self.lexicon.spellings(word)
+        elif self.spelled:
+            spellings = (tuple(word),)
+        known = (spelling for spelling in spellings if all(unit in self.ids for unit in spelling))
+        return tuple(tuple(self.ids[unit] for unit in spelling) for spelling in known)
 
     def state(self) -> dict[str, Any]:
         """Everything as JSON-able values, for checkpoints."""
@@ -136,6 +144,7 @@ class Units:
             "field": self.field,
             "phone_set": self.phone_set,
             "characters": self.characters,
+            "spelled": self.spelled,
         }
 
     @classmethod
@@ -144,4 +153,5 @@ class Units:
         entries = state["lexicon"]
         lexicon = None if entries is None else Lexicon((word, tuple(units)) for word, units in entries)
         names, silences = tuple(state["names"]), tuple(state["silences"])
-        return cls(names, silences, lexicon, state["field"], state["phone_set"], state.get("characters", False))
+        kinds = state.get("characters", False), state.get("spelled", False)
+        return cls(names, silences, lexicon, state["field"], state["phone_set"], *kinds)

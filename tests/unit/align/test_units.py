@@ -32,6 +32,11 @@ def test_letters_are_units_where_there_are_no_phones(unit: str) -> None:
     units = Units.of_lang(make_lang(unit, ["to be", "bet"]))
     assert units.names == ("b", "e", "o", "t", "sil")
     assert units.transcript({"text": "bet"}).pronunciations == (((0, 1, 3),),)
+    # What the lexicon lacks can be spelled, unless a letter was never heard.
+    assert units.transcript({"text": "toe"}).pronunciations == (((3, 2, 1),),)
+    with pytest.raises(OutOfVocabularyError, match="out of vocabulary: tax"):
+        units.transcript({"text": "to tax"})
+    assert Units.from_state(units.state()) == units
 
 
 def test_silence_in_a_lexicon_is_the_silence() -> None:
