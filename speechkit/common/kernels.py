@@ -22,6 +22,7 @@ def compiler(sources: Iterable[Path], **options: Any) -> Callable[[Function], Fu
     import numba
     from numba.core.caching import FunctionCache
 
+    announced: list[str] = []
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
 
     class Cache(FunctionCache):
@@ -33,8 +34,9 @@ def compiler(sources: Iterable[Path], **options: Any) -> Callable[[Function], Fu
 
         def load_overload(self, *arguments: Any) -> Any:
             found = super().load_overload(*arguments)
-            if found is None:
-                log.info("compiling %s: a few seconds, once", self._function)
+            if found is None and not announced:
+                announced.append(self._function)
+                log.info("compiling %s and what comes with it: up to a minute, once", self._function)
             return found
 
     def compile_later(function: Function) -> Function:

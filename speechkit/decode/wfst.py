@@ -8,7 +8,6 @@ by the search), so one graph serves all weights: they multiply its arcs as they 
 import contextlib
 import logging
 import math
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,7 +29,6 @@ log = logging.getLogger(__name__)
 LogProbs = npt.NDArray[np.float32]
 LN10 = math.log(10)
 BLANK_ID = 0
-SLOW_START = 2.0  # seconds
 LADDER = 4
 
 
@@ -97,14 +95,8 @@ class WfstSearch:
     def __init__(self, graph: DecodingGraph, config: WfstConfig = WfstConfig()) -> None:
         self.graph, self.config = graph, config
         self._bounds = _Bounds.of(graph)
-        notice = threading.Timer(
-            SLOW_START, log.info, ["compiling the search, up to a minute; it is kept for next time"]
-        )
-        notice.start()
-        try:
-            self.decode(np.zeros((1, len(graph.tokens)), np.float32), Weights())
-        finally:
-            notice.cancel()
+        # Compiles: threads that share this search find it done.
+        self.decode(np.zeros((1, len(graph.tokens)), np.float32), Weights())
 
     def decode(self, log_probs: LogProbs, weights: Weights) -> Recognised:
         """The best words of `log_probs (T, V)`; a `SpeechkitError` if they do not fit the graph or are not finite."""
