@@ -12,6 +12,7 @@ from torch import Tensor
 from speechkit.common.errors import SpeechkitError
 from speechkit.data.manifests import read_lines
 
+WITH_PITCH = "fbank-pitch"  # type of the features in a manifest
 Item = tuple[str, float, float, float | None]
 """A label with start, duration (seconds from the beginning of the cut) and score, as in Lhotse's `AlignmentItem`."""
 
@@ -65,6 +66,11 @@ class Spoken:
 
         # Lhotse takes the dictionaries apart that it is given.
         return MonoCut.from_dict({key: value for key, value in deepcopy(self.row).items() if key != "type"})
+
+    @property
+    def has_pitch(self) -> bool:
+        """Whether pitch stands behind the log-mel features."""
+        return bool(self.row.get("features", {}).get("type") == WITH_PITCH)
 
     def features(self) -> Tensor:
         """Features `(T, C)` from their storage."""

@@ -102,6 +102,23 @@ def read_audio(path: Path, start: int = 0, num_samples: int = -1) -> tuple[NDArr
     return samples if kind == "float32" else np.multiply(samples, 1 / 32768, dtype=np.float32), rate
 
 
+def read_part(path: Path, sampling_rate: int, start: int, length: int) -> NDArray[np.float32]:
+    """Samples `(length,)` from `start` on of a file that was validated.
+
+    Raises:
+        SpeechkitError: another sampling rate, or the file is not as its manifest says.
+    """
+    try:
+        samples, found = read_audio(path, start, length)
+    except BadAudioError as error:
+        raise SpeechkitError(f"{path}: {error}; run `speechkit validate` again") from error
+    if found != sampling_rate:
+        raise SpeechkitError(f"{path} has {found} Hz instead of {sampling_rate} Hz; resample the corpus")
+    if samples.shape != (length,):
+        raise SpeechkitError(f"{path} has changed since its validation; run `speechkit validate` again")
+    return samples
+
+
 def check_audio(path: Path, num_samples: int, sampling_rate: int | None = None) -> None:
     """Decode the whole file once; raises `BadAudioError` with the reason why it cannot be used.
 

@@ -34,7 +34,8 @@ from speechkit.common.files import atomic_path, read_json, require_file, write_j
 from speechkit.common.progress import progress
 from speechkit.config.load import to_dict
 from speechkit.data.adoption import ALL
-from speechkit.data.audio import BadAudioError, read_audio
+from speechkit.data.alignments import WITH_PITCH
+from speechkit.data.audio import read_part
 from speechkit.data.distortion import change_speed
 from speechkit.data.manifests import SPLITS, Problem, read_lines, write_lines, write_problems
 from speechkit.data.parallel import parallel_map
@@ -266,17 +267,10 @@ def _audio_file(row: dict[str, Any]) -> str:
 
 
 def _samples(row: dict[str, Any], rate: int) -> NDArray[np.float32]:
-    path, found = _audio_file(row), row["recording"]["sampling_rate"]
+    found = row["recording"]["sampling_rate"]
     if found != rate:
         raise SpeechkitError(f"{row['id']} has {found} Hz but the features are configured for {rate} Hz")
-    start, length = round(row["start"] * rate), round(row["duration"] * rate)
-    try:
-        samples, found = read_audio(Path(path), start, length)
-    except BadAudioError as error:
-        raise SpeechkitError(f"{path}: {error}; run `speechkit validate` again") from error
-    if found != rate or samples.shape != (length,):
-        raise SpeechkitError(f"{path} has changed since its validation; run `speechkit validate` again")
-    return samples
+    return read_part(Path(_audio_file(row)), rate, round(row["start"] * rate), round(row["duration"] * rate))
 
 
 def _perturbed(row: dict[str, Any], speed: float) -> dict[str, Any]:
@@ -323,7 +317,7 @@ def _store(row: dict[str, Any], features: Tensor, writer: _Writer, shard: Shard)
     """Write features and describe where they will be after the storage file has got its final name."""
     fbank = shard.config.fbank
     return Features(
-        type="fbank-pitch" if shard.config.pitch else "fbank",
+        type=WITH_PITCH if shard.config.pitch else "fbank",
         num_frames=features.shape[0],
         num_features=features.shape[1],
         frame_shift=fbank.frame_shift / fbank.sampling_rate,

@@ -13,10 +13,10 @@ from torch.utils.data import Dataset
 
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.seeds import derive
-from speechkit.data.audio import BadAudioError, read_audio
+from speechkit.data.audio import read_part
 from speechkit.data.labels import LabelFile
+from speechkit.nn.lengths import NO_LABEL
 
-NO_LABEL = -1
 TOLERANCE = 2  # frames by which labels may be fewer or more than the audio has
 
 
@@ -104,12 +104,4 @@ def read_cut(cut: Any, sampling_rate: int, start: int, length: int) -> npt.NDArr
         SpeechkitError: wrong sampling rate, or a file that is not as its manifest says.
     """
     source = Path(cut.recording.sources[0].source)
-    try:
-        samples, rate = read_audio(source, round(cut.start * sampling_rate) + start, length)
-    except BadAudioError as error:
-        raise SpeechkitError(f"{source}: {error}; run `speechkit validate` again") from error
-    if rate != sampling_rate:
-        raise SpeechkitError(f"{source} has {rate} Hz, but the model takes {sampling_rate} Hz; resample the corpus")
-    if samples.shape != (length,):
-        raise SpeechkitError(f"{source} has changed since its validation; run `speechkit validate` again")
-    return samples
+    return read_part(source, sampling_rate, round(cut.start * sampling_rate) + start, length)

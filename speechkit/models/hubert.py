@@ -9,9 +9,8 @@ from torch.nn import functional as F
 
 from speechkit.losses.contrastive import masked_prediction_logits
 from speechkit.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig, frame_mask
+from speechkit.nn.lengths import NO_LABEL
 from speechkit.nn.masking import SpanMaskConfig, span_mask
-
-NO_LABEL = -1
 
 
 def _encoder() -> SpeechEncoderConfig:

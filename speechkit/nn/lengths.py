@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+NO_LABEL = -1  # of a frame that has none
+
 
 def valid_mask(lengths: Tensor, max_length: int) -> Tensor:
     """Lengths `(N,)` to a boolean mask `(N, max_length)`, True on the first `lengths[n]` frames."""

@@ -95,7 +95,9 @@ def utterance_of(spoken: Spoken, units: Units, cmvn: Cmvn, bins: int) -> Utteran
         return Failure(spoken.id, str(error), tuple(error.words))
     except SpeechkitError as error:
         return Failure(spoken.id, str(error))
-    features, speaker = spoken.features()[:, :bins], cmvn.stats(spoken.speaker).first(bins)
+    features, speaker = spoken.features(), cmvn.stats(spoken.speaker)
+    if spoken.has_pitch:
+        features, speaker = features[:, :bins], speaker.first(bins)
     return Utterance(spoken.id, features, speaker, spoken.duration, transcript)
 
 

@@ -10,7 +10,8 @@ from lhotse import MonoCut, Recording, SupervisionSegment
 
 from speechkit.common.errors import SpeechkitError
 from speechkit.data.labels import LabelFile, LabelWriter
-from speechkit.data.waveforms import NO_LABEL, WaveformDataset
+from speechkit.data.waveforms import WaveformDataset
+from speechkit.nn.lengths import NO_LABEL
 
 HOP, RATE = 20, 1000  # 50 frames a second
 
@@ -86,7 +87,7 @@ def test_labels_that_do_not_fit_are_an_error(tmp_path: Path) -> None:
 
 def test_files_that_are_not_as_announced_are_named(tmp_path: Path) -> None:
     cut = make_cut(tmp_path, "a", 1000)
-    with pytest.raises(SpeechkitError, match=r"a\.wav has 1000 Hz, but the model takes 16000 Hz"):
+    with pytest.raises(SpeechkitError, match=r"a\.wav has 1000 Hz instead of 16000 Hz"):
         WaveformDataset([], 400, HOP, 16000, 0)[[cut]]
     (tmp_path / "a.wav").write_bytes(b"nothing")
     with pytest.raises(SpeechkitError, match=r"a\.wav: not audio.*speechkit validate"):

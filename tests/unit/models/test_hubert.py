@@ -8,8 +8,9 @@ from torch import nn
 
 from speechkit.interop.names import TORCHAUDIO, from_names
 from speechkit.losses.contrastive import masked_prediction_logits
-from speechkit.models.hubert import NO_LABEL, Hubert, HubertConfig
+from speechkit.models.hubert import Hubert, HubertConfig
 from speechkit.models.speech_encoder import SpeechEncoderConfig
+from speechkit.nn.lengths import NO_LABEL
 from speechkit.nn.transformer import TransformerConfig
 from speechkit.nn.waveform import ExtractorConfig
 
