@@ -149,6 +149,32 @@ def test_the_report_names_what_failed_and_why(recipe: Path) -> None:
     assert len(summary["least_confident"]) == 4
 
 
+def test_pitch_behind_the_features_is_left_out_and_nothing_else(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind in ("fbank-pitch", "fbank"):
+        folder = recipe / kind
+        folder.mkdir()
+        with LilcomChunkyWriter(folder / "features") as writer:
+            for split in ("dev", "test"):
+                cuts = list(CutSet.from_jsonl(recipe / f"data/cuts_{split}.jsonl.gz"))
+                for cut in cuts:
+                    wide = np.pad(cut.load_features(), ((0, 0), (0, 3)), constant_values=7.0)
+                    cut.features.type, cut.features.num_features = kind, BINS + 3
+                    cut.features.storage_path = str(writer.storage_path)
+                    cut.features.storage_key = writer.write(cut.id, wide)
+                CutSet.from_cuts(cuts).to_file(folder / f"cuts_{split}.jsonl.gz")
+        cmvn = Cmvn()
+        cmvn.add("anna", CmvnStats.of(torch.from_numpy(np.concatenate([cut.load_features() for cut in cuts]))))
+        cmvn.save(folder / "cmvn.safetensors")
+    cuts = ["--cuts", "fbank-pitch/cuts_dev.jsonl.gz", "fbank-pitch/cuts_test.jsonl.gz"]
+    assert run(recipe, "align", "--model", "exp/final", *cuts, "--out", "wide", "--fsa-engine", "torch") == 0
+    assert json.loads((recipe / "wide/summary_dev.json").read_text())["aligned"] == 4
+    cuts = ["--cuts", "fbank/cuts_test.jsonl.gz"]
+    assert run(recipe, "align", "--model", "exp/final", *cuts, "--out", "other", "--fsa-engine", "torch") == 1
+    assert f"features of {BINS + 3} dimensions, the aligner was trained on {BINS}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["auto", "phone", "word"])
 def test_boundaries_are_compared_with_the_true_ones(
     recipe: Path, capsys: pytest.CaptureFixture[str], kind: str
