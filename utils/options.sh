@@ -5,12 +5,13 @@
 #   option size one-of:tiny,mini "help"   the option that sets it: --size (some_name gives --some-name)
 #
 # Types: int:A..B (B may be missing), float, flag, string, one-of:a,b,c, file and dir (have to exist), path (may be
-# new; all three are meant from where the user calls), key=value (repeatable; gathers `--set key=value` in `overrides`).
+# new; all three are meant from where the user calls), key=value (repeatable; gathers `--set key=value` in `overrides`, of
+# --set-pretrain in `pretrain_overrides`).
 
 option_names=()                   # as typed, without the dashes, in the order of --help
 declare -A option_types=() option_texts=() option_defaults=() option_given=()
 given_words=()                    # the options of this call that make a difference to its result
-overrides=()
+overrides=() pretrain_overrides=()
 
 option() {
     local name=${1//_/-}
@@ -80,7 +81,13 @@ set_option() {
     case $type in
         int:*) printf -v "${name//-/_}" %d "$((10#$value))" ;;
         file | dir | path) printf -v "${name//-/_}" %s "$(from_caller "$value")" ;;
-        key=value) overrides+=(--set "$value") ;;
+        key=value)
+            if [[ $name == set ]]; then
+                overrides+=(--set "$value")
+            else
+                pretrain_overrides+=(--set "$value")
+            fi
+            ;;
         *) printf -v "${name//-/_}" %s "$value" ;;
     esac
 }

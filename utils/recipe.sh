@@ -10,7 +10,9 @@
 #                        --keep: expensive, so after a change it stops the recipe and says so
 #   always [--needs PATH]... -- COMMAND...           runs whenever its stage does
 #   decoding_graph                                   in stage 2: the graph that --decode wfst searches
+#   neural_lm TEXT                                   in stage 2: the Transformer language model of --rescore transformer
 #   alignment_stage                                  stage 3, from utils/alignment.sh
+#   labelled_part                                    in stage 1: the part of the training set that --labels leaves
 #   system_stages                                    stages 4 to 6 of --system, from utils/systems/
 #   decoding_stages                                  stages 7 and 8, from utils/decoding.sh
 #   finish                                           the last line: says how it went
@@ -57,7 +59,7 @@ system_names() {
 
 # shellcheck disable=SC2034       # recipes and systems use them
 {
-    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' nj=1 decode=both lm='' fsa_engine=auto seed=0
+    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 layer=3 nj=1 decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
     force=false dry_run=false help=false
     data=data                     # not an option: a recipe may choose a folder below data/
 }
@@ -69,10 +71,17 @@ option corpus dir "folder of the real corpus (default: a synthesised miniature)"
 option system "one-of:$(system_names)" "what to train"
 option config file "configuration of the system (default conf/SYSTEM.yaml)"
 option set key=value "change one value of the configuration; may be repeated"
-option exp path "folder of the experiment (default exp/SYSTEM)"
+option exp path "folder of the experiment (default exp/SYSTEM, or exp/SYSTEM-LABELS)"
+option pretrain_config file "configuration of the pre-training (default conf/SYSTEM_pretrain.yaml)"
+option set_pretrain key=value "change one value of the configuration of the pre-training; may be repeated"
+option pretrained path "folder of the pre-training (default exp/SYSTEM-pretrained)"
+option clusters string "hubert: numbers of clusters, one for each iteration"
+option layer int:1.. "hubert: layer whose hidden states are clustered, counted from 1"
 option nj int:1.. "number of parallel processes"
 option decode one-of:greedy,beam,wfst,both "how to decode: without LM, by beam search or on a graph of lexicon and LM (both: greedy, wfst)"
 option lm file "n-gram model in ARPA format for decoding (default: the one of stage 2)"
+option rescore one-of:none,transformer "with transformer, a Transformer language model of the same text rescores n-best lists"
+option lm_config file "configuration of that model (default conf/lm.yaml)"
 option fsa_engine one-of:auto,torch,k2 "what searches graphs: the built-in engine or k2 (auto: k2 if it is installed)"
 option seed int:0.. "seed of the training"
 option force flag "redo the chosen stages; their old output is removed first"
@@ -178,14 +187,23 @@ begin() {
     if [[ $mode == run ]]; then
         parse_options "$@"
     fi
+    if [[ $rescore != none && $decode == greedy ]]; then
+        usage_error "--rescore $rescore needs a search for n-best lists: take --decode beam, wfst or both"
+    fi
     if ((stop_stage < stage)); then
         usage_error "--stop-stage $stop_stage lies before --stage $stage"
     fi
     if [[ -n ${SPEECHKIT_VENV-} && $SPEECHKIT_VENV != /* ]]; then
         export SPEECHKIT_VENV=$caller_dir/$SPEECHKIT_VENV
     fi
+    if [[ ! $clusters =~ ^[1-9][0-9]*(,[1-9][0-9]*)*$ ]]; then
+        usage_error "--clusters takes numbers, as 100,500, not '$clusters'"
+    fi
     config=${config:-conf/$system.yaml}
-    exp=${exp:-exp/$system}
+    pretrain_config=${pretrain_config:-conf/${system}_pretrain.yaml}
+    exp=${exp:-exp/$system$(part_name)}
+    lm_config=${lm_config:-conf/lm.yaml}
+    pretrained=${pretrained:-exp/$system-pretrained}
     # For RESULTS.md: what makes these results again, from the project's folder.
     SPEECHKIT_COMMAND=$(quoted "${recipe_dir#"$SPEECHKIT_ROOT"/}/$recipe_name" "${given_words[@]}")
     export SPEECHKIT_COMMAND SPEECHKIT_SYSTEM=$system
@@ -203,6 +221,16 @@ begin() {
 check_config() {
     if [[ -f $config ]] && { given config || ((${#overrides[@]} > 0)); }; then
         speechkit config --config "$config" "${overrides[@]}" >/dev/null || exit $?
+    fi
+    if [[ -f $pretrain_config ]] && { given pretrain-config || ((${#pretrain_overrides[@]} > 0)); }; then
+        speechkit config --kind pretrain --config "$pretrain_config" "${pretrain_overrides[@]}" >/dev/null || exit $?
+    fi
+}
+
+# "-10" with --labels 10, of the recipes that have this option, and nothing if all labels are used.
+part_name() {
+    if [[ -n ${labels-} && $labels != 100 ]]; then
+        printf -- '-%s' "$labels"
     fi
 }
 
@@ -226,12 +254,32 @@ decoding_graph() {
     fi
 }
 
+neural_lm() {
+    if [[ $rescore == transformer ]]; then
+        step "$lang/lm_transformer" --needs "$1" --needs "$lang" --needs "$data/valid" --needs "$lm_config" --keep -- \
+            speechkit lm --config "$lm_config" --text "$1" --dev-cuts "$data/valid/cuts_dev.jsonl.gz" --lang "$lang" \
+            --out "$lang/lm_transformer" --seed "$seed"
+    fi
+}
+
+# Sets unlabelled and labelled: audio to pre-train on, and features with the transcripts that training may use.
+labelled_part() {
+    unlabelled=$data/valid labelled=$data/fbank
+    if ((labels < 100)); then
+        labelled=$data/labelled-$labels
+        step "$labelled" --needs "$data/fbank" -- \
+            speechkit subset --in "$data/fbank" --out "$labelled" --percent "$labels"
+    fi
+}
+
 alignment_stage() {
     # shellcheck source=utils/alignment.sh
     . "$SPEECHKIT_ROOT/utils/alignment.sh"
 }
 
 system_stages() {
+    # shellcheck source=utils/training.sh
+    . "$SPEECHKIT_ROOT/utils/training.sh"
     # shellcheck source=/dev/null
     . "$SPEECHKIT_ROOT/utils/systems/$system.sh"
 }
@@ -396,7 +444,7 @@ marks() {
 
 refuse() {
     complain "stage $stage_number: $out was made with something else: $1"
-    fail "it is kept: --force makes it again in its place, --exp DIR makes another beside it"
+    fail "it is kept: --force makes it again in its place, --exp DIR (or --pretrained DIR) makes another beside it"
 }
 
 make_output() {

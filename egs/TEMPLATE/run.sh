@@ -20,6 +20,7 @@ unit=char
 boundary=word
 vocab_size=500
 ngram_order=3
+labels=100
 max_bad_ratio=0.05
 option size one-of:tiny,mini,small "size of the synthesised digits: seconds, minutes or hours of work"
 option audio dir "folder of recordings"
@@ -32,6 +33,7 @@ option unit one-of:char,bpe,unigram,word "what the model predicts"
 option boundary one-of:word,none "none: characters without word boundaries, scored by character, as for Mandarin"
 option vocab_size int:2.. "number of tokens of the units bpe and unigram"
 option ngram_order int:1..6 "order of the language model"
+option labels int:1..100 "percent of the training transcripts that may be used, of all systems"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 lang=$data/lang
@@ -60,6 +62,7 @@ step "$data/valid" --needs "$data/manifests" -- \
 stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
 step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
     speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
+labelled_part
 
 stage 2 "language: tokens, lexicon, n-gram model, decoding graph"
 units=(--unit "$unit" --boundary "$boundary")
@@ -71,6 +74,7 @@ step "$lang" --needs "$data/valid" -- \
 step "$lang/lm.arpa" --needs "$lang/lm_text.txt" -- \
     speechkit ngram --text "$lang/lm_text.txt" --order "$ngram_order" --out "$lang/lm.arpa"
 decoding_graph
+neural_lm "$lang/lm_text.txt"
 
 alignment_stage                   # 3, from utils/alignment.sh
 

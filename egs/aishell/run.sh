@@ -9,9 +9,11 @@
 # What only this recipe has; ./run.sh --help shows all options.
 size=mini
 ngram_order=3
+labels=100
 max_bad_ratio=0.05
 option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
 option ngram_order int:1..6 "order of the character language model"
+option labels int:1..100 "percent of the training transcripts that may be used, of all systems"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 lang=$data/lang
@@ -33,6 +35,7 @@ step "$data/valid" --needs "$data/manifests" -- \
 stage 1 "features: 80-dim log-mel filter bank and pitch, CMVN statistics"
 step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
     speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
+labelled_part
 
 stage 2 "language: characters, n-gram model, decoding graph"
 step "$lang" --needs "$data/valid" -- \
@@ -40,6 +43,7 @@ step "$lang" --needs "$data/valid" -- \
 step "$lang/lm.arpa" --needs "$lang/lm_text.txt" -- \
     speechkit ngram --text "$lang/lm_text.txt" --order "$ngram_order" --out "$lang/lm.arpa"
 decoding_graph
+neural_lm "$lang/lm_text.txt"
 
 alignment_stage                   # 3, from utils/alignment.sh
 

@@ -11,19 +11,24 @@ test_speakers=
 ngram_order=2
 train_passes=6
 voices=espeak
+labels=100
 max_bad_ratio=0.05
 option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
 option test_speakers string "speakers held out for the test, as theo or theo,lucas (default: the official split)"
 option ngram_order int:1..6 "order of the word language model"
 option train_passes int:1.. "how often the training recordings are joined anew, each time at other speeds"
 option voices one-of:espeak,none "further speakers for the training: synthesised ones of many accents (none with the miniature)"
+option labels int:1..100 "percent of the training transcripts that may be used, of all systems"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 fold=${test_speakers:-official}   # each choice of test speakers has its own data and experiments
 fold=${fold//[^[:alnum:]]/-}
 data=data/$fold
 if ! given exp; then
-    exp=exp/$system/$fold
+    exp=$exp/$fold
+fi
+if ! given pretrained; then
+    pretrained=$pretrained/$fold
 fi
 lang=$data/lang
 lm=${lm:-$lang/lm.arpa}
@@ -55,6 +60,7 @@ step "$data/valid" --needs "$data/manifests" -- \
 stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
 step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
     speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
+labelled_part
 
 stage 2 "language: phones, lexicon of the ten words, n-gram model, decoding graph"
 step "$lang" --needs "$data/valid" --needs local/lexicon.txt -- \
@@ -62,6 +68,7 @@ step "$lang" --needs "$data/valid" --needs local/lexicon.txt -- \
 step "$lang/lm.arpa" --needs "$lang/lm_text.txt" -- \
     speechkit ngram --text "$lang/lm_text.txt" --order "$ngram_order" --out "$lang/lm.arpa"
 decoding_graph
+neural_lm "$lang/lm_text.txt"
 
 alignment_stage                   # 3, from utils/alignment.sh
 

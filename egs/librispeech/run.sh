@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# LibriSpeech, read audiobooks: from the corpus to a word error rate, also with Libri-light's little labelled data.
+# LibriSpeech, read audiobooks: from the corpus to a word error rate, also with Libri-light's little labelled data:
+# --system wav2vec2 --labels 10min pre-trains on --pretrain-sets and fine-tunes on ten minutes.
 # Without --corpus it makes and uses a synthesised miniature; --corpus takes the folder that holds LibriSpeech and, if
 # wanted, librispeech_finetuning and librispeech-lm-norm.txt.gz.
 
@@ -11,22 +12,41 @@ size=mini
 train_sets='train-clean-100'
 dev_sets='dev-clean'
 test_sets='test-clean'
-lm_text=transcripts
+lm_text=
+labels=
+pretrain_sets=train-clean-100
 ngram_order=3
 max_bad_ratio=0.05
 option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
 option train_sets string "training sets, as train-clean-100,train-clean-360 or 10h, 1h, 10min-0 to 10min-5 of Libri-light"
 option dev_sets string "development sets, as dev-clean,dev-other"
 option test_sets string "test sets, as test-other"
-option lm_text one-of:transcripts,corpus "text of the language model: training transcripts or librispeech-lm-norm.txt.gz"
+option labels one-of:10min,1h,10h,100h,960h "training sets by their length, in place of --train-sets"
+option pretrain_sets string "sets whose audio systems with pre-training hear, as train-clean-100,train-clean-360"
+option lm_text one-of:transcripts,corpus "text of the language model: training transcripts or librispeech-lm-norm.txt.gz (default: transcripts, with --labels corpus)"
 option ngram_order int:1..6 "order of the word language model"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
+if [[ -n $labels ]]; then
+    if given train-sets; then
+        usage_error "--labels and --train-sets choose the same: give one of them"
+    fi
+    declare -A sets_of=([10min]=10min-0 [1h]=1h [10h]=10h [100h]=train-clean-100
+        [960h]=train-clean-100,train-clean-360,train-other-500)
+    train_sets=${sets_of[$labels]}
+    lm_text=${lm_text:-corpus}
+fi
+lm_text=${lm_text:-transcripts}
 sets=$train_sets-$dev_sets-$test_sets     # each choice of sets has its own data and experiments
 sets=${sets//[^[:alnum:]]/-}
 data=data/$sets
 if ! given exp; then
     exp=exp/$system/$sets
+fi
+audio=$pretrain_sets-$dev_sets
+audio=${audio//[^[:alnum:]]/-}
+if ! given pretrained; then
+    pretrained=$pretrained/$audio
 fi
 lang=$data/lang
 lm=${lm:-$lang/lm.arpa}
@@ -44,21 +64,32 @@ step "$data/manifests" --files "$corpus" -- \
     --dev-sets "$dev_sets" --test-sets "$test_sets" --nj "$nj"
 step "$data/valid" --needs "$data/manifests" -- \
     speechkit validate --in "$data/manifests" --out "$data/valid" --max-bad-ratio "$max_bad_ratio" --nj "$nj"
+labelled=$data/fbank unlabelled=$data/valid
+if [[ $system != fbank && $pretrain_sets != "$train_sets" ]]; then
+    unlabelled=data/audio-$audio/valid
+    step "data/audio-$audio/manifests" --files "$corpus" -- \
+        speechkit prepare --corpus librispeech --in "$corpus" --out "data/audio-$audio/manifests" \
+        --train-sets "$pretrain_sets" --dev-sets "$dev_sets" --test-sets "$test_sets" --nj "$nj"
+    step "$unlabelled" --needs "data/audio-$audio/manifests" -- \
+        speechkit validate --in "data/audio-$audio/manifests" --out "$unlabelled" --max-bad-ratio "$max_bad_ratio" --nj "$nj"
+fi
 
 stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
 step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
     speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
 
 stage 2 "language: characters, n-gram model, decoding graph"
-step "$lang" --needs "$data/valid" -- \
-    speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char --out "$lang"
-text=$lang/lm_text.txt
+text=$lang/lm_text.txt words=()
 if [[ $lm_text == corpus ]]; then
     text=$corpus/librispeech-lm-norm.txt.gz
+    words=(--text "$text")
 fi
+step "$lang" --needs "$data/valid" -- \
+    speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char "${words[@]}" --out "$lang"
 step "$lang/lm.arpa" --needs "$text" -- \
     speechkit ngram --text "$text" --order "$ngram_order" --out "$lang/lm.arpa"
 decoding_graph
+neural_lm "$text"
 
 alignment_stage                   # 3, from utils/alignment.sh
 

@@ -9,10 +9,12 @@
 size=mini
 phone_set=48
 ngram_order=2
+labels=100
 max_bad_ratio=0.05
 option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
 option phone_set one-of:61,48,39 "phones that the model predicts; errors are counted on 39"
 option ngram_order int:1..6 "order of the phone language model"
+option labels int:1..100 "percent of the training transcripts that may be used, of all systems"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 lang=$data/lang
@@ -34,6 +36,7 @@ step "$data/valid" --needs "$data/manifests" -- \
 stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
 step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
     speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
+labelled_part
 
 stage 2 "language: phones, lexicon, n-gram model, decoding graph"
 step "$lang" --needs "$data/valid" -- \
@@ -41,6 +44,7 @@ step "$lang" --needs "$data/valid" -- \
 step "$lang/lm.arpa" --needs "$lang/lm_text.txt" -- \
     speechkit ngram --text "$lang/lm_text.txt" --order "$ngram_order" --out "$lang/lm.arpa"
 decoding_graph
+neural_lm "$lang/lm_text.txt"
 
 alignment_stage                   # 3, from utils/alignment.sh
 

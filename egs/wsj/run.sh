@@ -14,6 +14,7 @@ test_set=eval92
 verbalised=keep
 lm_text=transcripts
 ngram_order=3
+labels=100
 max_bad_ratio=0.05
 option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
 option train_set one-of:si84,si284 "training set: 84 or 284 speakers"
@@ -22,12 +23,16 @@ option test_set one-of:dev93,dev93-5k,eval92,eval92-5k,eval93,eval93-5k "test se
 option verbalised one-of:keep,drop "training utterances in which punctuation is spoken"
 option lm_text one-of:transcripts,corpus "text of the language model: training transcripts or the corpus's newspaper text"
 option ngram_order int:1..6 "order of the word language model"
+option labels int:1..100 "percent of the training transcripts that may be used, of all systems"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 sets=$train_set-$dev_set-$test_set-$verbalised     # each choice of sets has its own data and experiments
 data=data/$sets
 if ! given exp; then
-    exp=exp/$system/$sets
+    exp=$exp/$sets
+fi
+if ! given pretrained; then
+    pretrained=$pretrained/$sets
 fi
 lang=$data/lang
 lm=${lm:-$lang/lm.arpa}
@@ -49,6 +54,7 @@ step "$data/valid" --needs "$data/manifests" -- \
 stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
 step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
     speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
+labelled_part
 
 stage 2 "language: characters, n-gram model, decoding graph"
 step "$lang" --needs "$data/valid" -- \
@@ -60,6 +66,7 @@ fi
 step "$lang/lm.arpa" --needs "$text" -- \
     speechkit ngram --text "$text" --order "$ngram_order" --out "$lang/lm.arpa"
 decoding_graph
+neural_lm "$text"
 
 alignment_stage                   # 3, from utils/alignment.sh
 

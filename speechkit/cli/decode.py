@@ -4,16 +4,19 @@ import argparse
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from speechkit.decode.beam import Hypothesis, Weights
     from speechkit.decode.methods import Method
+    from speechkit.decode.sweep import SweepPoint
     from speechkit.tasks.recognition import RecognitionSet
 
 log = logging.getLogger(__name__)
 BEAMS = {"beam": 50.0, "wfst": 12.0}
+RESCORED = 100  # hypotheses of each utterance
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,11 +35,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--wfst-backend", default="built-in", help="what searches the graph: built-in, kaldi-decoder or k2"
     )
     parser.add_argument("--sweep", action="store_true", help="look for the weights with the fewest errors on this set")
-    parser.add_argument("--weights", type=Path, help="weights.json of a sweep on the development set")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="weights.json of a sweep on the development set; to sweep those of a neural --rescore-lm, that without it",
+    )
     parser.add_argument(
         "--lm-weight", type=float, default=1.0, help="factor of the LM's log10 probability, without --weights"
     )
     parser.add_argument("--word-score", type=float, default=0.0, help="added for each word, without --weights")
+    parser.add_argument(
+        "--neural-weight", type=float, default=1.0, help="factor of a neural --rescore-lm, without --weights"
+    )
     parser.add_argument(
         "--beam",
         type=float,
@@ -44,7 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-active", type=int, default=3000, help="hypotheses kept per frame at most, for wfst")
     parser.add_argument("--nbest", type=int, metavar="N", help="write the N best hypotheses to nbest.jsonl too")
-    parser.add_argument("--rescore-lm", type=Path, help="n-gram (ARPA) whose scores count in the end")
+    parser.add_argument(
+        "--rescore-lm",
+        type=Path,
+        metavar="LM",
+        help="n-gram (ARPA) whose scores replace the first one's in the end, or folder of a neural model of `speechkit "
+        f"lm` whose scores are added to it for the {RESCORED} (or --nbest) best hypotheses",
+    )
     parser.add_argument("--nj", type=int, default=1, help="processes that search")
 
 
@@ -53,8 +69,8 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from speechkit.common.files import write_json, write_text
-    from speechkit.tasks.ctc import Recognizer
     from speechkit.tasks.recognition import RecognitionSet
+    from speechkit.tasks.recognizer import Recognizer
 
     _check(args)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -67,7 +83,8 @@ def run(args: argparse.Namespace) -> None:
     for name, texts in (("hyp.txt", words), ("ref.txt", references)):
         lines = (" ".join([utterance, *texts[utterance]]) for utterance in sorted(references))
         write_text(args.out / name, "".join(f"{line}\n" for line in lines))
-    figures = {"method": args.method, **details, "real_time_factor": seconds / max(audio, 1e-9), "audio_seconds": audio}
+    method = f"{args.method}, neural LM" if _is_neural(args) else args.method
+    figures = {"method": method, **details, "real_time_factor": seconds / max(audio, 1e-9), "audio_seconds": audio}
     write_json(args.out / "decode.json", figures)
     log.info(
         "%d utterances in %.1f s, real-time factor %.4f; hypotheses are in %s",
@@ -87,41 +104,88 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--method beam needs --lm; without a language model use --method greedy")
     if args.method == "wfst" and args.graph is None:
         raise UsageError("--method wfst needs --graph; `speechkit graph` makes one from a lexicon and an LM")
-    if args.sweep and (args.weights or args.method == "greedy"):
-        raise UsageError("--sweep looks for the weights of a language model; leave out --weights and greedy decoding")
     if args.method == "greedy" and (args.nbest or args.rescore_lm):
         raise UsageError("--nbest and --rescore-lm go with --method beam or wfst")
+    if args.sweep and (args.method == "greedy" or (args.weights and not _is_neural(args))):
+        raise UsageError("--sweep looks for the weights of a language model; leave out --weights and greedy decoding")
     if args.nbest is not None and args.nbest < 1:
         raise UsageError(f"--nbest is at least 1, not {args.nbest}")
 
 
+def _is_neural(args: argparse.Namespace) -> bool:
+    return args.rescore_lm is not None and args.rescore_lm.is_dir()
+
+
 def _decode(cuts: "RecognitionSet", args: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, Any]]:
-    from dataclasses import asdict
-
-    from speechkit.common.files import read_json, write_json
-    from speechkit.decode.beam import Weights
-    from speechkit.decode.sweep import at_edge, table
-
     if args.method == "greedy":
         return cuts.decode_greedy(), {}
     method, details = _method(cuts, args)
+    if _is_neural(args):
+        return _decode_rescored(cuts, method, details, args)
     if args.sweep:
         points, words = cuts.sweep(method, args.nj)
-        weights = points[0].weights
-        for name in at_edge(weights):
-            log.warning("the best %s weight lies at the edge of its grid; a better one may lie beyond", name)
-        log.info("best of %d points: LM weight %g, word score %g", len(points), weights.lm, weights.word)
-        write_json(args.out / "weights.json", {"best": asdict(weights), "points": table(points)})
+        weights = _tuned(points, args.out)
         details["tuned_on_this_set"] = True
     else:
-        given = read_json(args.weights)["best"] if args.weights else {"lm": args.lm_weight, "word": args.word_score}
-        weights = Weights(**given)
+        weights, _ = _given_weights(args)
         words = {} if args.nbest else cuts.decode(method, weights, args.nj)
     if args.nbest:
         found = cuts.nbest(method, weights, args.nbest, args.nj)
         _write_nbest(args.out / "nbest.jsonl", found, weights)
         words = {name: each[0].words if each else [] for name, each in found.items()}
-    return words, {"weights": asdict(weights), **details}
+    return words, {"weights": weights.values(), **details}
+
+
+def _decode_rescored(
+    cuts: "RecognitionSet", method: "Method", details: dict[str, Any], args: argparse.Namespace
+) -> tuple[dict[str, list[str]], dict[str, Any]]:
+    """Search with the n-gram's weights, then choose among the best hypotheses with those of all scores."""
+    from speechkit.tasks.language_model import LanguageModel
+
+    model = LanguageModel.load(args.rescore_lm)
+    weights, search = _given_weights(args)
+    size = args.nbest or RESCORED
+    found = cuts.rescored(cuts.nbest(method, search, size, args.nj), model)
+    if args.sweep:
+        weights = _tuned(cuts.tune(found), args.out, search)
+        details["tuned_on_this_set"] = True
+    found = {name: sorted(each, key=lambda one: -one.score(weights)) for name, each in found.items()}
+    if args.nbest:
+        _write_nbest(args.out / "nbest.jsonl", found, weights)
+    details["beam"] |= {"nbest": size}
+    return {name: each[0].words for name, each in found.items()}, {"weights": weights.values(), **details}
+
+
+def _given_weights(args: argparse.Namespace) -> "tuple[Weights, Weights]":
+    """The weights that choose among hypotheses, and those of the search that finds them."""
+    from speechkit.common.errors import SpeechkitError
+    from speechkit.common.files import read_json
+    from speechkit.decode.beam import Weights
+
+    if not args.weights:
+        search = Weights(lm=args.lm_weight, word=args.word_score)
+        return (replace(search, neural=args.neural_weight) if _is_neural(args) else search), search
+    given = read_json(args.weights)
+    if ("search" in given) != (_is_neural(args) and not args.sweep):
+        state = "with" if "search" in given else "without"
+        raise SpeechkitError(f"{args.weights} was tuned {state} a neural --rescore-lm; tune for this decoding on dev")
+    return Weights(**given["best"]), Weights(**given.get("search", given["best"]))
+
+
+def _tuned(points: "Sequence[SweepPoint]", out: Path, search: "Weights | None" = None) -> "Weights":
+    """The best weights of a sweep, which is written down with those of the `search` that found the hypotheses."""
+    from speechkit.common.files import write_json
+    from speechkit.decode.sweep import at_edge, table
+
+    best = points[0].weights
+    for name in at_edge(best):
+        log.warning("the best %s weight lies at the edge of its grid; a better one may lie beyond", name)
+    log.info(
+        "best of %d points: %s", len(points), ", ".join(f"{name} {value:g}" for name, value in best.values().items())
+    )
+    before = {"search": search.values()} if search else {}
+    write_json(out / "weights.json", {"best": best.values(), **before, "points": table(points)})
+    return best
 
 
 def _method(cuts: "RecognitionSet", args: argparse.Namespace) -> "tuple[Method, dict[str, Any]]":
@@ -134,11 +198,12 @@ def _method(cuts: "RecognitionSet", args: argparse.Namespace) -> "tuple[Method, 
 
     beam = BEAMS[args.method] if args.beam is None else args.beam
     rescored = {"rescored_with": str(args.rescore_lm)} if args.rescore_lm else {}
+    ngram = None if _is_neural(args) else args.rescore_lm
     if args.method == "beam":
         config = BeamConfig(size=int(beam))
-        return BeamMethod(cuts.lang(), args.lm, config, args.rescore_lm), {"beam": asdict(config), **rescored}
+        return BeamMethod(cuts.lang(), args.lm, config, ngram), {"beam": asdict(config), **rescored}
     search = WfstConfig(beam=beam, max_active=args.max_active)
-    method = GraphMethod(args.graph, search, args.wfst_backend, cuts.topology(), args.rescore_lm)
+    method = GraphMethod(args.graph, search, args.wfst_backend, cuts.topology(), ngram)
     return method, {
         "beam": {"beam": beam, "max_active": args.max_active},
         "backend": args.wfst_backend,
@@ -147,7 +212,7 @@ def _method(cuts: "RecognitionSet", args: argparse.Namespace) -> "tuple[Method, 
 
 
 def _write_nbest(path: Path, found: "Mapping[str, Sequence[Hypothesis]]", weights: "Weights") -> None:
-    """One line for each utterance: its hypotheses, with scores in natural logs but for the LM's log10 probability."""
+    """One line for each utterance: its hypotheses, with scores in natural logs but for the n-gram's log10 ones."""
     import json
 
     from speechkit.common.files import write_text
@@ -156,6 +221,7 @@ def _write_nbest(path: Path, found: "Mapping[str, Sequence[Hypothesis]]", weight
     for name in sorted(found):
         rows = [
             {"words": each.words, "score": each.score(weights), "acoustic": each.acoustic, "lm": each.lm}
+            | ({"neural": each.neural} if each.neural else {})
             for each in found[name]
         ]
         lines.append(json.dumps({"id": name, "hypotheses": rows}, ensure_ascii=False) + "\n")

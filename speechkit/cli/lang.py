@@ -1,6 +1,7 @@
 """Make the token table, lexicon and language-model text of a recipe."""
 
 import argparse
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--phone-set", type=int, choices=(61, 48, 39), default=48, help="TIMIT phone set for unit phone"
     )
     parser.add_argument("--lexicon", type=Path, help="words spelled in phones, for unit phone with word output")
+    parser.add_argument(
+        "--text", type=Path, help="further text (plain or gzip) whose words it has, as of an LM"
+    )
     parser.add_argument("--out", type=Path, required=True, help="language folder to write")
 
 
@@ -33,11 +37,13 @@ def run(args: argparse.Namespace) -> None:
     from speechkit.common.files import write_text
     from speechkit.text.lang import make_lang
     from speechkit.text.lexicon import Lexicon
+    from speechkit.text.lines import numbered_lines
 
     supervisions = list(supervision_fields(args.cuts))
     lexicon = Lexicon.read(args.lexicon) if args.lexicon else None
     texts = (fields.get("text", "") for fields in supervisions)
-    lang = make_lang(args.unit, texts, args.phone_set, lexicon, args.boundary, args.vocab_size)
+    more = (line for _, line in numbered_lines(args.text, "correct --text")) if args.text else ()
+    lang = make_lang(args.unit, itertools.chain(texts, more), args.phone_set, lexicon, args.boundary, args.vocab_size)
     sentences = [lang.reference(fields) for fields in supervisions]
     if not any(sentences):
         raise SpeechkitError(f"{args.cuts} holds no '{lang.field}' to learn a language from; prepare the corpus again")

@@ -18,10 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the configuration"
     )
     parser.add_argument(
-        "--data", type=Path, required=True, help="feature folder with cuts_train, cuts_dev and cmvn.safetensors"
+        "--data", type=Path, required=True, help="folder with cuts_train, cuts_dev and, for features, cmvn.safetensors"
     )
     parser.add_argument("--lang", type=Path, required=True, help="language folder")
     parser.add_argument("--out", type=Path, required=True, help="experiment folder")
+    parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="pre-trained model to fine-tune on waveforms")
     parser.add_argument(
         "--alignments",
         type=Path,
@@ -65,16 +66,23 @@ def run(args: argparse.Namespace) -> None:
     from speechkit.common.seeds import seed_everything
     from speechkit.config.load import load_config
     from speechkit.features.cmvn import Cmvn
-    from speechkit.tasks.ctc import CtcConfig, CtcTask, Recognizer, run_record
+    from speechkit.tasks.ctc import CtcTask, run_record
+    from speechkit.tasks.recognizer import CtcConfig, Recognizer, initialised
     from speechkit.text.lang import Lang
     from speechkit.train.distributed import join, leave
     from speechkit.train.trainer import Trainer
 
     keep_freed_memory()
     config = load_config(CtcConfig, args.config, args.set)
+    encoder = None
+    if args.init:
+        config, encoder = initialised(config, args.init)
     world = join()
     seed_everything(args.seed, "weights")
-    recognizer = Recognizer(config, Lang.load(args.lang), Cmvn.load(args.data / "cmvn.safetensors"))
+    cmvn = Cmvn() if config.encoder else Cmvn.load(args.data / "cmvn.safetensors")
+    recognizer = Recognizer(config, Lang.load(args.lang), cmvn)
+    if encoder is not None:
+        recognizer.load_encoder(encoder)
     task = CtcTask(recognizer, args.data, args.seed, world, alignments=args.alignments, fsa_engine=args.fsa_engine)
     trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
     task.update = lambda: trainer.progress.update

@@ -38,9 +38,13 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class Batch:
-    """Features `(N, T, C)` with `lengths (N,)`, token ids `(N, S)` with `target_lengths (N,)`, text fields and ids."""
+    """Features `(N, T, C)` or waveforms `(N, T)` with `lengths (N,)`, token ids `(N, S)` with `target_lengths (N,)`.
+
+    `seconds` of audio are in it; `fields` are the texts of each utterance.
+    """
 
     ids: list[str]
+    seconds: float
     features: Tensor
     lengths: Tensor
     targets: Tensor
@@ -77,11 +81,12 @@ def stored_features(cuts: Any) -> list[Tensor]:
     for cut in cuts:
         if not cut.has_features:
             raise SpeechkitError(f"cut {cut.id} has no features; run the feature stage (1) and pass its cuts")
-    return [torch.from_numpy(cut.load_features()) for cut in cuts]
+    # Lhotse repeats the last frame where it counts one more in the cut's duration than fits.
+    return [torch.from_numpy(cut.load_features()[: cut.features.num_frames]) for cut in cuts]
 
 
 class FeatureDataset(Dataset[Batch]):
-    """Turns the cuts of one batch, as a sampler gives them, into a `Batch`; `read` gives their features."""
+    """Turns the cuts of one batch, as a sampler gives them, into a `Batch`; `read` gives their inputs."""
 
     def __init__(
         self,
@@ -98,6 +103,7 @@ class FeatureDataset(Dataset[Batch]):
         targets = [torch.tensor(self.encode(each), dtype=torch.int64) for each in fields]
         return Batch(
             ids=[cut.id for cut in cuts],
+            seconds=sum(cut.duration for cut in cuts),
             features=pad_sequence(features, batch_first=True),
             lengths=torch.tensor([len(each) for each in features]),
             targets=pad_sequence(targets, batch_first=True),

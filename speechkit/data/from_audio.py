@@ -3,15 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.seeds import derive
-from speechkit.data.distortion import Distortion, DistortionConfig
+from speechkit.data.distortion import DistortionConfig
 from speechkit.data.extraction import Extractor, FeaturesConfig
-from speechkit.data.waveforms import read_cut
+from speechkit.data.waveforms import Waveforms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +25,9 @@ class AudioFeatures:
     """Reads the features of a batch of cuts; what is random in them depends on `seed` and the ids in the batch."""
 
     def __init__(self, config: AudioConfig, seed: int) -> None:
-        self.rate, self.seed = config.features.fbank.sampling_rate, seed
+        self.seed, self.rate = seed, config.features.fbank.sampling_rate
+        self.waveforms = Waveforms(self.rate, config.distortion, seed)
         self.extractor = Extractor(config.features)
-        self.distortion = Distortion(config.distortion, self.rate)
 
     def require_columns(self, count: int) -> None:
         """Raise `SpeechkitError` unless features have `count` columns, as the stored ones."""
@@ -41,16 +40,5 @@ class AudioFeatures:
 
     def __call__(self, cuts: Any) -> list[Tensor]:
         """Features `(T, C)` of each cut."""
-        value = derive(self.seed, "distortion", *(cut.id for cut in cuts))
-        rng, generator = np.random.default_rng(value), torch.Generator().manual_seed(value)
-        found = []
-        for cut in cuts:
-            waveform = self.distortion(self._waveform(cut), rng)
-            found.append(self.extractor(torch.from_numpy(waveform), generator))
-        return found
-
-    def _waveform(self, cut: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-        if cut.recording.transforms:  # copies at other speeds
-            samples: np.ndarray[Any, np.dtype[np.float32]] = cut.load_audio()[0]
-            return samples
-        return read_cut(cut, self.rate, 0, cut.num_samples)
+        generator = torch.Generator().manual_seed(derive(self.seed, "dither", *(cut.id for cut in cuts)))
+        return [self.extractor(waveform, generator) for waveform in self.waveforms(cuts)]

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.seeds import derive
 from speechkit.data.audio import read_part
+from speechkit.data.distortion import Distortion, DistortionConfig
 from speechkit.data.labels import LabelFile
 from speechkit.nn.lengths import NO_LABEL
 
@@ -84,6 +85,30 @@ class WaveformDataset(Dataset[WaveformBatch]):
         places = np.floor((start + np.arange(frames)) * ratio + 1e-6).astype(np.int64)
         inside = (places < len(found)) & (np.arange(frames) * self.hop < length)
         return torch.from_numpy(np.where(inside, found[np.minimum(places, len(found) - 1)].astype(np.int64), NO_LABEL))
+
+
+class Waveforms:
+    """Reads the whole waveforms of a batch of cuts; with `distortion` as noise and rooms change them.
+
+    What is random in that depends on `seed` and the ids in the batch.
+    """
+
+    def __init__(self, sampling_rate: int, distortion: DistortionConfig | None = None, seed: int = 0) -> None:
+        self.rate, self.seed = sampling_rate, seed
+        self.distortion = Distortion(distortion, sampling_rate) if distortion else None
+
+    def __call__(self, cuts: Any) -> list[Tensor]:
+        """Waveforms `(S,)` of each cut."""
+        if self.distortion is None:
+            return [torch.from_numpy(self._read(cut)) for cut in cuts]
+        rng = np.random.default_rng(derive(self.seed, "distortion", *(cut.id for cut in cuts)))
+        return [torch.from_numpy(self.distortion(self._read(cut), rng)) for cut in cuts]
+
+    def _read(self, cut: Any) -> npt.NDArray[np.float32]:
+        if cut.recording.transforms:  # copies at other speeds
+            samples: npt.NDArray[np.float32] = cut.load_audio()[0]
+            return samples
+        return read_cut(cut, self.rate, 0, cut.num_samples)
 
 
 def check_length(name: str, num_labels: int, frame_rate: float, seconds: float) -> None:

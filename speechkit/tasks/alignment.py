@@ -137,8 +137,8 @@ def load_aligner(model: Path | None, checkpoint: Path | None, engine: str) -> Se
     """The aligner in a folder: `model` of `speechkit hmm`, or else `checkpoint`, a CTC model of `speechkit train`."""
     if model is not None:
         return HmmSetAligner(AlignerModel.load(model), engine)
-    from speechkit.tasks.ctc import Recognizer
     from speechkit.tasks.ctc_alignment import CtcSetAligner
+    from speechkit.tasks.recognizer import Recognizer
 
     assert checkpoint is not None
     return CtcSetAligner(Recognizer.load(checkpoint), engine)

@@ -1,151 +1,41 @@
-"""Training of an acoustic model on features with transcripts, by CTC or LF-MMI, and its use for recognition."""
+"""Training of an acoustic model on transcribed features or waveforms, by CTC or LF-MMI."""
 
 import functools
 import logging
-import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from speechkit.common.errors import SpeechkitError
-from speechkit.common.files import read_json
-from speechkit.config.load import from_dict, to_dict
-from speechkit.data.augment import AugmentConfig, augment
+from speechkit.data.augment import augment
 from speechkit.data.batches import (
     Batch,
     BatchConfig,
     FeatureDataset,
-    Fields,
     TrainingBatches,
     keep_trainable,
     load_cuts,
     ordered_batches,
-    stored_features,
     text_fields,
 )
-from speechkit.data.from_audio import AudioConfig, AudioFeatures
-from speechkit.features.cmvn import Cmvn, CmvnStats
+from speechkit.data.from_audio import AudioFeatures
+from speechkit.data.waveforms import Waveforms
 from speechkit.losses.ctc import blank_ratio
-from speechkit.metrics.edit import edit_counts
-from speechkit.models.acoustic import AcousticModel, AcousticModelConfig
+from speechkit.models.finetuned import FinetunedEncoder
 from speechkit.nn.lengths import valid_mask
-from speechkit.tasks.lfmmi import Lfmmi, LfmmiConfig, Words
-from speechkit.tasks.objective import Ctc, LossName, Objective
+from speechkit.tasks.lfmmi import Lfmmi
+from speechkit.tasks.objective import Ctc, Objective
+from speechkit.tasks.recognizer import Recognizer, error_rate
 from speechkit.tasks.token_times import TokenTimes, token_times
 from speechkit.text.lang import Lang
-from speechkit.text.phones import fold
-from speechkit.train.checkpoint import MODEL, load_tensors, save_folder
 from speechkit.train.distributed import World
-from speechkit.train.trainer import TrainConfig, Validation
+from speechkit.train.trainer import Validation
 
 log = logging.getLogger(__name__)
-TASK = "task.json"
-FEATURE_SHIFT = 0.01
 Times = dict[str, TokenTimes]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CtcConfig:
-    """Everything that decides what a training does, besides its data and its seed.
-
-    The `loss` "lfmmi" takes its settings from `lfmmi`; models of either loss are decoded in the same ways. With `audio`
-    the features of the training set are computed from audio, with noise and rooms; without it stored ones are read.
-    """
-
-    loss: LossName = "ctc"
-    lfmmi: LfmmiConfig = field(default_factory=LfmmiConfig)
-    model: AcousticModelConfig = field(default_factory=AcousticModelConfig)
-    batches: BatchConfig = field(default_factory=BatchConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    audio: AudioConfig | None = None
-    train: TrainConfig = field(default_factory=TrainConfig)
-
-
-class Recognizer:
-    """An acoustic model with its configuration, language and normalisation."""
-
-    def __init__(self, config: CtcConfig, lang: Lang, cmvn: Cmvn) -> None:
-        self.config, self.lang, self.cmvn = config, lang, cmvn
-        normalise = config.loss != "lfmmi" or config.lfmmi.normalise
-        self.module = AcousticModel(config.model, len(lang.tokens), log_softmax=normalise)
-
-    def dataset(
-        self, cmvn: Cmvn | None = None, read: Callable[[Any], list[Tensor]] = stored_features
-    ) -> FeatureDataset:
-        """Reader of batches; `cmvn` holds the speakers of another set than the training's.
-
-        Targets lack what has no token: in recognition that is an error like any other.
-        """
-        speakers = Cmvn(self.cmvn.overall, (cmvn or self.cmvn).speakers)
-        return FeatureDataset(self.encode_known, speakers, self.config.batches.normalisation, read)
-
-    def encode(self, fields: Fields) -> list[int]:
-        """Target token ids of one supervision."""
-        return self.lang.encode(fields.get(self.lang.field) or "")
-
-    def encode_known(self, fields: Fields) -> list[int]:
-        """The same, without what has no token."""
-        return self.lang.encode_known(fields.get(self.lang.field) or "")
-
-    def pronunciations(self, fields: Fields) -> Words:
-        """All spellings of each word of one supervision, in token ids, without what has no token."""
-        lexicon, tokens = self.lang.lexicon, self.lang.tokens
-        return tuple(
-            tuple(tuple(tokens.ids(spelling)) for spelling in lexicon.spellings(word))
-            if word in lexicon
-            else (tuple(self.lang.encode_known(word)),)
-            for word in self.lang.reference(fields)
-        )
-
-    def scored(self, words: list[str]) -> list[str]:
-        """What errors are counted on: TIMIT phones folded to 39, other words as they are."""
-        return fold(words, self.lang.scored_phones) if self.lang.scored_phones else words
-
-    def emissions(self, batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, Tensor, Tensor]]:
-        """Each batch with its log-probabilities `(N, T, V)` and their lengths."""
-        for batch, outputs, lengths in self.outputs(batches, device):
-            yield batch, outputs.log_softmax(dim=-1), lengths
-
-    def outputs(self, batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, Tensor, Tensor]]:
-        """Each batch with what the loss sees: log-probabilities, or raw outputs without `lfmmi.normalise`."""
-        self.module.to(device).eval()
-        with torch.inference_mode():
-            for batch in batches:
-                outputs, lengths = self.module(batch.features.to(device), batch.lengths.to(device))
-                yield batch, outputs.cpu(), lengths.cpu()
-
-    def save(self, folder: Path, weights: dict[str, Tensor]) -> None:
-        """Write a checkpoint that decoding needs nothing else of."""
-        overall = self.cmvn.stats()
-        cmvn = {"count": overall.count, "total": overall.total.tolist(), "squares": overall.squares.tolist()}
-        document = {"task": self.config.loss, "config": to_dict(self.config), "lang": self.lang.state(), "cmvn": cmvn}
-        save_folder(folder, {MODEL: weights}, {TASK: document})
-
-    @classmethod
-    def load(cls, folder: Path) -> "Recognizer":
-        """Read what `save` wrote."""
-        if not (folder / TASK).is_file():
-            raise SpeechkitError(
-                f"{folder} is not a trained model ({TASK} is missing); run stage 6, or correct --checkpoint"
-            )
-        document = read_json(folder / TASK)
-        config = from_dict(CtcConfig, document["config"], str(folder / TASK))
-        cmvn = document["cmvn"]
-        overall = CmvnStats(
-            cmvn["count"], *(torch.tensor(cmvn[name], dtype=torch.float64) for name in ("total", "squares"))
-        )
-        recognizer = cls(config, Lang.from_state(document["lang"]), Cmvn(overall))
-        try:
-            recognizer.module.load_state_dict(load_tensors(folder / MODEL))
-        except RuntimeError as error:
-            raise SpeechkitError(
-                f"{folder / MODEL} does not fit its {TASK}; train again ({str(error).splitlines()[0]})"
-            ) from error
-        return recognizer
 
 
 class CtcTask:
@@ -189,12 +79,18 @@ class CtcTask:
             )
         self.dev = list(load_cuts(data / "cuts_dev.jsonl.gz").sort_by_duration(ascending=True))
         self.train_seconds = sum(cut.duration for cut in train)
-        heard = self.dataset
-        if config.audio:
-            read = AudioFeatures(config.audio, seed)
-            read.require_columns(next(iter(train)).features.num_features)
-            heard = recognizer.dataset(read=read)
+        heard = self._distorted(next(iter(train)), seed) if config.audio else self.dataset
         self.batches = TrainingBatches(train, heard, self._slowest(config.batches), seed, world.rank, world.size)
+
+    def _distorted(self, cut: Any, seed: int) -> FeatureDataset:
+        """What the training set is read by where `audio` is configured."""
+        config = self.recognizer.config
+        assert config.audio is not None
+        if config.encoder is not None:
+            return self.recognizer.dataset(read=Waveforms(config.encoder.sampling_rate, config.audio.distortion, seed))
+        read = AudioFeatures(config.audio, seed)
+        read.require_columns(cut.features.num_features)
+        return self.recognizer.dataset(read=read)
 
     def _speeds(self) -> tuple[float, ...]:
         audio = self.recognizer.config.audio
@@ -208,17 +104,20 @@ class CtcTask:
         return bool(cut.duration <= self._slowest(self.recognizer.config.batches).max_duration)
 
     def _fits(self, cut: Any) -> bool:
-        fewest = int(cut.features.num_frames / max(1.0, *self._speeds()))
-        frames = self.recognizer.module.output_lengths(torch.tensor([fewest]))
-        return int(frames) >= max(1, self.objective.min_frames(self.recognizer.encode(text_fields(cut))))
+        fewest = self.recognizer.num_frames(cut, max(1.0, *self._speeds()))
+        return fewest >= max(1, self.objective.min_frames(self.recognizer.encode(text_fields(cut))))
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, float, dict[str, float]]:
         """The objective's loss summed over the batch, counted per target token."""
         batch = batch.to(self.device)
-        features = augment(batch.features, batch.lengths, self.recognizer.config.augment)
-        outputs, lengths = model(features, batch.lengths)
+        inputs = batch.features
+        if isinstance(self.recognizer.module, FinetunedEncoder):
+            self.recognizer.module.head_only = self.update() < self.recognizer.config.finetune.head_updates
+        else:
+            inputs = augment(inputs, batch.lengths, self.recognizer.config.augment)
+        outputs, lengths = model(inputs, batch.lengths)
         loss = self.objective(outputs, lengths, batch, self.update())
-        return loss.total, loss.tokens, {"seconds_of_audio": float(batch.lengths.sum()) / 100, **loss.figures}
+        return loss.total, loss.tokens, {"seconds_of_audio": batch.seconds, **loss.figures}
 
     def validate(self) -> Validation:
         """Error rate in percent, loss per token and blank ratio on the development set, and three hypotheses."""
@@ -275,14 +174,9 @@ def _objective(recognizer: Recognizer, cuts: Any, times: Times | None, fsa_engin
         [recognizer.encode(text_fields(cut)) for cut in cuts],
         recognizer.pronunciations,
         times=times,
-        frame_shift=FEATURE_SHIFT * math.prod(config.model.strides),
+        frame_shift=recognizer.frame_shift(next(iter(cuts))),
         engine=fsa_engine,
     )
-
-
-def error_rate(references: list[list[str]], hypotheses: list[list[str]]) -> float:
-    """Insertions, deletions and substitutions in percent of the reference's words."""
-    return 100 * float(edit_counts(references, hypotheses).sum()) / max(1, sum(map(len, references)))
 
 
 def run_record(task: CtcTask) -> dict[str, Any]:

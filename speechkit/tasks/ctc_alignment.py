@@ -13,7 +13,7 @@ from speechkit.data.alignments import Spoken
 from speechkit.features.cmvn import Cmvn
 from speechkit.features.fbank import FbankConfig
 from speechkit.tasks.alignment import Result
-from speechkit.tasks.ctc import Recognizer
+from speechkit.tasks.recognizer import Recognizer
 from speechkit.text.tokens import WORD_BOUNDARY
 
 CPU = torch.device("cpu")

@@ -5,13 +5,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from speechkit.common.errors import SpeechkitError
-from speechkit.config.load import to_dict
+from speechkit.common.files import read_json
+from speechkit.config.load import from_dict, to_dict
 from speechkit.data.batches import BatchConfig, TrainingBatches, load_cuts
 from speechkit.data.labels import LabelFile
 from speechkit.data.waveforms import WaveformBatch, WaveformDataset
@@ -24,6 +25,7 @@ from speechkit.train.trainer import TrainConfig, Validation
 
 log = logging.getLogger(__name__)
 TASK = "task.json"
+Method = Literal["wav2vec2", "hubert"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class PretrainConfig:
     is at chance, or uses next to no codes, for `patience` updates after the warm-up has collapsed, and stops.
     """
 
-    method: Literal["wav2vec2", "hubert"] = "wav2vec2"
+    method: Method = "wav2vec2"
     wav2vec2: Wav2Vec2Config = field(default_factory=Wav2Vec2Config)
     hubert: HubertConfig = field(default_factory=HubertConfig)
     batches: BatchConfig = field(default_factory=BatchConfig)
@@ -189,15 +191,26 @@ def save_pretrained(folder: Path, config: PretrainConfig, weights: dict[str, Ten
     save_folder(folder, {MODEL: weights}, {TASK: {"task": config.method, "config": to_dict(config)}})
 
 
-def load_encoder(folder: Path) -> SpeechEncoder:
-    """The encoder of a pre-trained model that `PretrainTask.save` wrote, in evaluation mode."""
-    from speechkit.common.files import read_json
-    from speechkit.config.load import from_dict
+def load_pretrained(folder: Path) -> tuple[PretrainConfig, dict[str, Tensor]]:
+    """The configuration of a model that `save_pretrained` wrote, and the weights of its encoder.
 
+    Raises:
+        SpeechkitError: the folder holds no pre-trained model.
+    """
     if not (folder / TASK).is_file():
         raise SpeechkitError(f"{folder} is not a pre-trained model ({TASK} is missing); run stage 4 first")
-    config = from_dict(PretrainConfig, read_json(folder / TASK)["config"], str(folder / TASK))
-    encoder = SpeechEncoder(config.encoder)
+    document = read_json(folder / TASK)
+    if document["task"] not in get_args(Method):
+        raise SpeechkitError(f"{folder} holds a model of {document['task']}, not a pre-trained one")
+    config = from_dict(PretrainConfig, document["config"], str(folder / TASK))
     weights = load_tensors(folder / MODEL)
-    encoder.load_state_dict({name[8:]: each for name, each in weights.items() if name.startswith("encoder.")})
+    prefix = "encoder."
+    return config, {name.removeprefix(prefix): each for name, each in weights.items() if name.startswith(prefix)}
+
+
+def load_encoder(folder: Path) -> SpeechEncoder:
+    """The encoder of a pre-trained model that `save_pretrained` wrote, in evaluation mode."""
+    config, weights = load_pretrained(folder)
+    encoder = SpeechEncoder(config.encoder)
+    encoder.load_state_dict(weights)
     return encoder.eval()

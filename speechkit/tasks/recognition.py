@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,10 +18,13 @@ from speechkit.data.parallel import parallel_map
 from speechkit.decode.beam import Hypothesis, Weights
 from speechkit.decode.greedy import greedy
 from speechkit.decode.methods import Grid, Method
-from speechkit.decode.sweep import SweepPoint, rank
+from speechkit.decode.rescore import neural_lists
+from speechkit.decode.sweep import SweepPoint, rank, sweep_lists
 from speechkit.features.cmvn import Cmvn
 from speechkit.fsa.wfst.graph import Topology
-from speechkit.tasks.ctc import Recognizer, error_rate
+from speechkit.metrics.edit import edit_counts
+from speechkit.tasks.language_model import LanguageModel
+from speechkit.tasks.recognizer import Recognizer, error_rate
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -43,7 +46,8 @@ class RecognitionSet:
     def __init__(self, recognizer: Recognizer, cuts: Path, device: torch.device) -> None:
         self.recognizer, self.device = recognizer, device
         self.cuts = list(load_cuts(cuts).sort_by_duration(ascending=True))
-        self.dataset = recognizer.dataset(Cmvn.load(cuts.with_name("cmvn.safetensors")))
+        speakers = None if recognizer.reads_waveforms else Cmvn.load(cuts.with_name("cmvn.safetensors"))
+        self.dataset = recognizer.dataset(speakers)
 
     def emissions(self) -> Iterator[Emission]:
         """Run the model over all cuts, shortest first."""
@@ -82,6 +86,21 @@ class RecognitionSet:
         emissions = list(self.emissions())
         found = self._mapped(method, NbestJob(method, weights, size), emissions, num_jobs)
         return {each.id: hypotheses for each, hypotheses in zip(emissions, found, strict=True)}
+
+    def rescored(self, found: Mapping[str, Sequence[Hypothesis]], model: LanguageModel) -> dict[str, list[Hypothesis]]:
+        """The lists with the scores of a neural language model; where there are no hypotheses, with an empty one."""
+        lists = (each or [Hypothesis([], 0.0, 0.0)] for each in found.values())
+        scored = neural_lists(lists, lambda sentences: model.log_probs(sentences, self.device))
+        return dict(zip(found, scored, strict=True))
+
+    def tune(self, found: Mapping[str, Sequence[Hypothesis]]) -> list[SweepPoint]:
+        """Error rate of every point of the grid of weights on `rescored` lists, best first."""
+        scored, references = self.recognizer.scored, self.references()
+        pairs = [(scored(references[name]), scored(each.words)) for name, list_ in found.items() for each in list_]
+        errors = edit_counts([pair[0] for pair in pairs], [pair[1] for pair in pairs]).sum(axis=1)
+        ends = np.cumsum([len(list_) for list_ in found.values()])
+        num_words = sum(len(scored(references[name])) for name in found)
+        return sweep_lists(list(found.values()), np.split(errors, ends[:-1]), num_words)
 
     def references(self) -> dict[str, list[str]]:
         """Reference words of each utterance, without running the model."""

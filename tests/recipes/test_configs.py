@@ -8,7 +8,7 @@ from speechkit.config.load import load_config
 from speechkit.data.extraction import FeaturesConfig
 from speechkit.models.acoustic import AcousticModel
 from speechkit.report.results import read_papers
-from speechkit.tasks.ctc import CtcConfig
+from speechkit.tasks.recognizer import CtcConfig
 
 EGS = Path(__file__).parents[2] / "egs"
 

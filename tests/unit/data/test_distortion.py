@@ -17,7 +17,7 @@ from speechkit.data.extraction import FeaturesConfig
 from speechkit.data.from_audio import AudioConfig, AudioFeatures
 from speechkit.features.cmvn import Cmvn
 from speechkit.features.fbank import FbankConfig
-from speechkit.tasks.ctc import CtcConfig
+from speechkit.tasks.recognizer import CtcConfig
 
 ALWAYS = DistortionConfig(noise_share=1.0, reverb_share=1.0)
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from speechkit.cli import main
 from speechkit.data.batches import load_cuts
 from speechkit.features.cmvn import Cmvn, CmvnStats
-from speechkit.tasks.ctc import CtcConfig, Recognizer
+from speechkit.tasks.recognizer import CtcConfig, Recognizer
 from speechkit.text.lang import make_lang
 from speechkit.text.lexicon import Lexicon
 

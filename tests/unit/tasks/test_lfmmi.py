@@ -33,6 +33,7 @@ def batch(lengths: list[int]) -> tuple[Tensor, Tensor, Batch]:
     outputs = torch.randn(3, max(lengths), 5, generator=torch.Generator().manual_seed(0))
     made = Batch(
         ids=["utt0", "utt1", "utt2"],
+        seconds=float(sum(lengths)) / 100,
         features=torch.zeros(3, max(lengths), 1),
         lengths=torch.tensor(lengths),
         targets=targets,

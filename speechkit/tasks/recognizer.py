@@ -1,0 +1,210 @@
+"""A trained acoustic model with all that its use needs: configuration, language, normalisation of features."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from speechkit.common.errors import SpeechkitError
+from speechkit.common.files import read_json
+from speechkit.config.load import from_dict, to_dict
+from speechkit.data.augment import AugmentConfig
+from speechkit.data.batches import Batch, BatchConfig, FeatureDataset, Fields, stored_features
+from speechkit.data.from_audio import AudioConfig
+from speechkit.data.waveforms import Waveforms
+from speechkit.features.cmvn import Cmvn, CmvnStats
+from speechkit.metrics.edit import edit_counts
+from speechkit.models.acoustic import AcousticModel, AcousticModelConfig
+from speechkit.models.finetuned import FinetunedEncoder
+from speechkit.models.speech_encoder import SpeechEncoderConfig
+from speechkit.nn.masking import SpanMaskConfig
+from speechkit.tasks.lfmmi import LfmmiConfig, Words
+from speechkit.tasks.objective import LossName
+from speechkit.tasks.pretrain import load_pretrained
+from speechkit.text.lang import Lang
+from speechkit.text.phones import fold
+from speechkit.train.checkpoint import MODEL, load_tensors, save_folder
+from speechkit.train.trainer import TrainConfig
+
+TASK = "task.json"
+
+
+def _channel_mask() -> SpanMaskConfig:
+    return SpanMaskConfig(probability=0.008, length=64, least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """What a pre-trained encoder is fine-tuned with, in place of what it was pre-trained with.
+
+    The output layer alone learns in the first `head_updates` (10,000 in the paper), the extractor never (wav2vec 2.0,
+    section 4.3). The mask probabilities are those of a frame, or channel, to begin a span.
+    """
+
+    head_updates: int = 0
+    time_mask: SpanMaskConfig = field(default_factory=lambda: SpanMaskConfig(probability=0.065, length=10))
+    channel_mask: SpanMaskConfig = field(default_factory=_channel_mask)
+    layer_drop: float = 0.05
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.1
+    input_dropout: float = 0.0
+
+    def applied(self, encoder: SpeechEncoderConfig) -> SpeechEncoderConfig:
+        """The encoder of a pre-training as it is fine-tuned."""
+        names = ("layer_drop", "dropout", "attention_dropout", "activation_dropout")
+        return replace(
+            encoder,
+            extractor=replace(encoder.extractor, gradient_scale=0.0),
+            transformer=replace(encoder.transformer, **{name: getattr(self, name) for name in names}),
+            input_dropout=self.input_dropout,
+            time_mask=self.time_mask,
+            channel_mask=self.channel_mask,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CtcConfig:
+    """Everything that decides what a training does, besides its data and its seed.
+
+    The `loss` "lfmmi" takes its settings from `lfmmi`; models of either loss are decoded in the same ways. With
+    `encoder` the model is one that reads waveforms, else it is `model`, which reads features; `initialised` fills it in
+    from a pre-trained model and `finetune`. With `audio` the training set is read from audio with noise and rooms, and
+    features are computed from it; without it stored ones are read.
+    """
+
+    loss: LossName = "ctc"
+    lfmmi: LfmmiConfig = field(default_factory=LfmmiConfig)
+    model: AcousticModelConfig = field(default_factory=AcousticModelConfig)
+    encoder: SpeechEncoderConfig | None = None
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    batches: BatchConfig = field(default_factory=BatchConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    audio: AudioConfig | None = None
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def initialised(config: CtcConfig, checkpoint: Path) -> tuple[CtcConfig, dict[str, Tensor]]:
+    """The configuration with the encoder of a pre-trained model, and that encoder's weights."""
+    pretrained, weights = load_pretrained(checkpoint)
+    return replace(config, encoder=config.finetune.applied(pretrained.encoder)), weights
+
+
+class Recognizer:
+    """An acoustic model with its configuration, language and normalisation, which is empty for one of waveforms."""
+
+    def __init__(self, config: CtcConfig, lang: Lang, cmvn: Cmvn) -> None:
+        self.config, self.lang, self.cmvn = config, lang, cmvn
+        normalise = config.loss != "lfmmi" or config.lfmmi.normalise
+        self.module: AcousticModel | FinetunedEncoder
+        if config.encoder is not None:
+            self.module = FinetunedEncoder(config.encoder, len(lang.tokens), log_softmax=normalise)
+        else:
+            self.module = AcousticModel(config.model, len(lang.tokens), log_softmax=normalise)
+
+    def dataset(self, cmvn: Cmvn | None = None, read: Callable[[Any], list[Tensor]] | None = None) -> FeatureDataset:
+        """Reader of batches; `cmvn` holds the speakers of another set than the training's.
+
+        Targets lack what has no token: in recognition that is an error like any other.
+        """
+        if self.config.encoder is not None:
+            read = read or Waveforms(self.config.encoder.sampling_rate)
+            return FeatureDataset(self.encode_known, Cmvn(), "none", read)
+        speakers = Cmvn(self.cmvn.overall, (cmvn or self.cmvn).speakers)
+        return FeatureDataset(self.encode_known, speakers, self.config.batches.normalisation, read or stored_features)
+
+    def load_encoder(self, weights: dict[str, Tensor]) -> None:
+        """Begin with the encoder of a pre-trained model."""
+        assert isinstance(self.module, FinetunedEncoder)
+        self.module.encoder.load_state_dict(weights)
+
+    @property
+    def reads_waveforms(self) -> bool:
+        """Whether the model takes waveforms, not features."""
+        return self.config.encoder is not None
+
+    def frame_shift(self, cut: Any) -> float:
+        """Seconds from one output frame to the next, on the features of `cut`."""
+        if self.config.encoder is not None:
+            return self.config.encoder.extractor.hop / self.config.encoder.sampling_rate
+        return float(cut.features.frame_shift) * math.prod(self.config.model.strides)
+
+    def num_frames(self, cut: Any, speed: float = 1.0) -> int:
+        """Output frames of a cut, played that much faster."""
+        inputs = cut.num_samples if self.reads_waveforms else cut.features.num_frames
+        return int(self.module.output_lengths(torch.tensor([int(inputs / speed)])))
+
+    def encode(self, fields: Fields) -> list[int]:
+        """Target token ids of one supervision."""
+        return self.lang.encode(fields.get(self.lang.field) or "")
+
+    def encode_known(self, fields: Fields) -> list[int]:
+        """The same, without what has no token."""
+        return self.lang.encode_known(fields.get(self.lang.field) or "")
+
+    def pronunciations(self, fields: Fields) -> Words:
+        """All spellings of each word of one supervision, in token ids, without what has no token."""
+        lexicon, tokens = self.lang.lexicon, self.lang.tokens
+        return tuple(
+            tuple(tuple(tokens.ids(spelling)) for spelling in lexicon.spellings(word))
+            if word in lexicon
+            else (tuple(self.lang.encode_known(word)),)
+            for word in self.lang.reference(fields)
+        )
+
+    def scored(self, words: list[str]) -> list[str]:
+        """What errors are counted on: TIMIT phones folded to 39, other words as they are."""
+        return fold(words, self.lang.scored_phones) if self.lang.scored_phones else words
+
+    def emissions(self, batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+        """Each batch with its log-probabilities `(N, T, V)` and their lengths."""
+        for batch, outputs, lengths in self.outputs(batches, device):
+            yield batch, outputs.log_softmax(dim=-1), lengths
+
+    def outputs(self, batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+        """Each batch with what the loss sees: log-probabilities, or raw outputs without `lfmmi.normalise`."""
+        self.module.to(device).eval()
+        with torch.inference_mode():
+            for batch in batches:
+                outputs, lengths = self.module(batch.features.to(device), batch.lengths.to(device))
+                yield batch, outputs.cpu(), lengths.cpu()
+
+    def save(self, folder: Path, weights: dict[str, Tensor]) -> None:
+        """Write a checkpoint that decoding needs nothing else of."""
+        cmvn = None
+        if not self.reads_waveforms:
+            overall = self.cmvn.stats()
+            cmvn = {"count": overall.count, "total": overall.total.tolist(), "squares": overall.squares.tolist()}
+        document = {"task": self.config.loss, "config": to_dict(self.config), "lang": self.lang.state(), "cmvn": cmvn}
+        save_folder(folder, {MODEL: weights}, {TASK: document})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Recognizer":
+        """Read what `save` wrote."""
+        if not (folder / TASK).is_file():
+            raise SpeechkitError(
+                f"{folder} is not a trained model ({TASK} is missing); run stage 6, or correct --checkpoint"
+            )
+        document = read_json(folder / TASK)
+        config = from_dict(CtcConfig, document["config"], str(folder / TASK))
+        overall = None
+        if cmvn := document["cmvn"]:
+            sums = (torch.tensor(cmvn[name], dtype=torch.float64) for name in ("total", "squares"))
+            overall = CmvnStats(cmvn["count"], *sums)
+        recognizer = cls(config, Lang.from_state(document["lang"]), Cmvn(overall))
+        try:
+            recognizer.module.load_state_dict(load_tensors(folder / MODEL))
+        except RuntimeError as error:
+            raise SpeechkitError(
+                f"{folder / MODEL} does not fit its {TASK}; train again ({str(error).splitlines()[0]})"
+            ) from error
+        return recognizer
+
+
+def error_rate(references: list[list[str]], hypotheses: list[list[str]]) -> float:
+    """Insertions, deletions and substitutions in percent of the reference's words."""
+    return 100 * float(edit_counts(references, hypotheses).sum()) / max(1, sum(map(len, references)))
