@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154
 # Stages 7 and 8, the same for every corpus and system: decode dev and test, count errors, write RESULTS.md.
-# The recipe sets: data lang lm exp decode fsa_engine nj
+# The recipe sets: data lang lm exp decode rescore fsa_engine nj
 
 stage 7 "decoding: greedily, and with the language model, its weights tuned on dev"
 decodings=()
@@ -32,6 +32,23 @@ if [[ $decode != greedy ]]; then
         speechkit decode --checkpoint "$exp/final" --cuts "$data/fbank/cuts_test.jsonl.gz" --out "$out" \
         --method "$method" "${model[@]}" --weights "$dev/weights.json" --nj "$nj"
     decodings+=("$dev" "$out")
+fi
+if [[ $rescore == transformer ]]; then
+    neural=$lang/lm_transformer/final
+    weights=$dev/weights.json     # of the search; those of the choice among its hypotheses are tuned here, on dev
+    for set in dev test; do
+        out=$exp/decode_${set}_${method}_rescored
+        tuning=()
+        if [[ $set == dev ]]; then
+            tuning=(--sweep)
+        fi
+        step "$out" --needs "$exp/final" --needs "$data/fbank/cuts_$set.jsonl.gz" --needs "${model[1]}" \
+            --needs "$neural" --needs "$weights" -- \
+            speechkit decode --checkpoint "$exp/final" --cuts "$data/fbank/cuts_$set.jsonl.gz" --out "$out" \
+            --method "$method" "${model[@]:0:2}" --weights "$weights" --rescore-lm "$neural" "${tuning[@]}" --nj "$nj"
+        weights=$exp/decode_dev_${method}_rescored/weights.json
+        decodings+=("$out")
+    done
 fi
 
 stage 8 "scoring and RESULTS.md"

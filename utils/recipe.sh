@@ -225,6 +225,9 @@ check_config() {
     if [[ -f $pretrain_config ]] && { given pretrain-config || ((${#pretrain_overrides[@]} > 0)); }; then
         speechkit config --kind pretrain --config "$pretrain_config" "${pretrain_overrides[@]}" >/dev/null || exit $?
     fi
+    if given lm-config; then
+        speechkit config --kind lm --config "$lm_config" >/dev/null || exit $?
+    fi
 }
 
 # "-10" with --labels 10, of the recipes that have this option, and nothing if all labels are used.

@@ -13,8 +13,17 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit cluster`."""
     parser.add_argument("--data", type=Path, required=True, help="folder with cuts_train and cuts of the other sets")
-    parser.add_argument("--checkpoint", type=Path, help="pre-trained model (default: cluster MFCC)")
+    parser.add_argument("--checkpoint", type=Path, help="pre-trained or fine-tuned model (default: cluster MFCC)")
     parser.add_argument("--layer", type=int, help="layer of the model, counted from 1")
+    parser.add_argument(
+        "--splice", type=int, default=argparse.SUPPRESS, help="join each MFCC frame with its neighbours, e.g. 3"
+    )
+    parser.add_argument(
+        "--groups",
+        type=int,
+        default=argparse.SUPPRESS,
+        help="cut the columns into so many groups and cluster each by itself, with labels in OUT/0, OUT/1 ...",
+    )
     parser.add_argument("--config", type=Path, help="YAML file of the clustering")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, as kmeans.clusters=500"
@@ -22,23 +31,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sets", nargs="+", default=["train", "dev"], help="sets to label")
     parser.add_argument("--out", type=Path, required=True, help="folder for centres and labels")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample and of k-means++")
-    parser.add_argument("--nj", type=int, default=available_cpus(), help="number of processes")
+    parser.add_argument(
+        "--nj", type=int, default=available_cpus(), help="number of processes; they only read what a GPU computes on"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Write labels, and print what they say about phones where there are alignments."""
+    import torch
+
     from speechkit.config.load import load_config
-    from speechkit.tasks.clusters import Cepstra, ClusterConfig, Frames, Layer, make_labels
+    from speechkit.tasks.clusters import ClusterConfig, make_labels
+    from speechkit.tasks.sources import Cepstra, Frames, Layer
 
     if (args.checkpoint is None) != (args.layer is None):
         raise UsageError("--checkpoint and --layer go together")
-    config = load_config(ClusterConfig, args.config, args.set)
-    source: Frames = Cepstra() if args.checkpoint is None else Layer(args.checkpoint, args.layer)
-    found = make_labels(source, args.data, args.out, config, args.seed, args.nj, args.sets)
-    for name, figures in found.items():
-        print(
-            f"{name}: PNMI {figures.pnmi:.3f}, phone purity {figures.phone_purity:.3f}, cluster purity "
-            f"{figures.cluster_purity:.3f}, {figures.used} of {config.kmeans.clusters} clusters used, entropy "
-            f"{figures.entropy:.2f} nats, {figures.frames} frames"
-        )
+    short = [f"{name}={getattr(args, name)}" for name in ("splice", "groups") if name in args]
+    config = load_config(ClusterConfig, args.config, [*args.set, *short])
+    if args.checkpoint and config.splice != 1:
+        raise UsageError("--splice is for MFCC; leave it out with --checkpoint")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    source: Frames = Layer(args.checkpoint, args.layer, device) if args.checkpoint else Cepstra(config.splice)
+    found = make_labels(source, args.data, args.out, config, args.seed, args.nj, args.sets, device)
+    for group, figures in enumerate(found):
+        for name, each in figures.items():
+            print(f"{f'group {group}, ' if len(found) > 1 else ''}{name}: {each}")
     log.info("labels are in %s", args.out)

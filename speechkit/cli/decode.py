@@ -153,7 +153,8 @@ def _decode_rescored(
     if args.nbest:
         _write_nbest(args.out / "nbest.jsonl", found, weights)
     details["beam"] |= {"nbest": size}
-    return {name: each[0].words for name, each in found.items()}, {"weights": weights.values(), **details}
+    shown = {**weights.values(), "neural": weights.neural}
+    return {name: each[0].words for name, each in found.items()}, {"weights": shown, **details}
 
 
 def _given_weights(args: argparse.Namespace) -> "tuple[Weights, Weights]":
@@ -178,7 +179,7 @@ def _tuned(points: "Sequence[SweepPoint]", out: Path, search: "Weights | None" =
     from speechkit.decode.sweep import at_edge, table
 
     best = points[0].weights
-    for name in at_edge(best):
+    for name in at_edge(points):
         log.warning("the best %s weight lies at the edge of its grid; a better one may lie beyond", name)
     log.info(
         "best of %d points: %s", len(points), ", ".join(f"{name} {value:g}" for name, value in best.values().items())

@@ -25,9 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--phone-set", type=int, choices=(61, 48, 39), default=48, help="TIMIT phone set for unit phone"
     )
     parser.add_argument("--lexicon", type=Path, help="words spelled in phones, for unit phone with word output")
-    parser.add_argument(
-        "--text", type=Path, help="further text (plain or gzip) whose words it has, as of an LM"
-    )
+    parser.add_argument("--text", type=Path, help="further text (plain or gzip) whose words it has, as of an LM")
     parser.add_argument("--out", type=Path, required=True, help="language folder to write")
 
 

@@ -10,9 +10,7 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit subset`."""
     parser.add_argument("--in", dest="source", type=Path, required=True, help="folder with cuts_train, as data/fbank")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the cuts; audio and features stay"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the cuts; audio and features stay")
     parser.add_argument("--percent", type=float, required=True, help="how much of the training set's duration")
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice")
 

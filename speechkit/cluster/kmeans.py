@@ -9,14 +9,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from speechkit.common.errors import SpeechkitError
 
-# Distances at a time: as many floats as a processor's cache holds.
-BLOCK = 1 << 18
+# Distances at a time: as many floats as a processor's cache holds; a GPU wants large products.
+BLOCK, GPU_BLOCK = 1 << 18, 1 << 26
 SHARES = (1 / 16, 1 / 4, 1)
 LEAST_POINTS, LEAST_PER_CLUSTER = 10_000, 20  # of a share, and for the seeds
 
@@ -55,10 +56,10 @@ class Sample:
         rest = points[free:]
         order = torch.arange(self.seen + free, self.seen + len(points), dtype=torch.float64)
         place = (torch.rand(len(rest), dtype=torch.float64, generator=self._generator) * (order + 1)).long()
-        chosen = place < self.size
+        chosen = (place < self.size).nonzero().flatten().flip(0)
         # Of several for one place the last one stays, as if they had come one by one.
-        for index in chosen.nonzero().flatten().tolist():
-            self._kept[place[index]] = rest[index]
+        places, last = np.unique(place[chosen].numpy(), return_index=True)
+        self._kept[torch.from_numpy(places)] = rest[chosen[torch.from_numpy(last)]]
         self.seen += len(points)
 
     def points(self) -> Tensor:
@@ -73,7 +74,7 @@ def assign(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     labels = torch.empty(len(points), dtype=torch.int64, device=points.device)
     distances = torch.empty(len(points), device=points.device)
     norms, columns = centres.pow(2).sum(1), centres.T.contiguous()
-    step = max(64, BLOCK // len(centres))
+    step = max(64, (BLOCK if points.device.type == "cpu" else GPU_BLOCK) // len(centres))
     for start in range(0, len(points), step):
         block = points[start : start + step]
         nearest = torch.addmm(norms, block, columns, alpha=-2).min(1)

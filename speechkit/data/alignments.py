@@ -76,7 +76,9 @@ class Spoken:
         """Features `(T, C)` from their storage."""
         if "features" not in self.row:
             raise SpeechkitError(f"cut {self.id} has no features; run the feature stage (1) and pass its cuts")
-        return torch.from_numpy(self.cut.load_features())
+        cut = self.cut
+        # Lhotse repeats the last frame where it counts one more in the cut's duration than fits.
+        return torch.from_numpy(cut.load_features()[: cut.features.num_frames])
 
     def aligned(self, tiers: Mapping[str, Sequence[Item]]) -> dict[str, Any]:
         """The manifest line with these alignments in place of those it had."""

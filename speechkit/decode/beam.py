@@ -13,7 +13,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,19 @@ NEVER = -1e4  # log-probability
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """`lm` multiplies the LM's log10 probability, `word` is added once per word (natural-log scale)."""
+    """`lm` multiplies the LM's log10 probability, `word` is added once per word (natural-log scale).
+
+    `neural` multiplies the natural-log probability of a neural LM, which lists that were rescored with one have. So the
+    papers' weights, of KenLM in flashlight and of fairseq's Transformers, carry over.
+    """
 
     lm: float = 1.0
     word: float = 0.0
+    neural: float = 0.0
+
+    def values(self) -> dict[str, float]:
+        """The weights by name, without that of a neural LM where it is 0."""
+        return {name: value for name, value in asdict(self).items() if name != "neural" or value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +57,17 @@ class BeamConfig:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """Words of one final hypothesis with its acoustic (natural log) and LM (log10) score."""
+    """Words of one final hypothesis with its acoustic (natural log), LM (log10) and neural LM (natural log) score."""
 
     words: list[str]
     acoustic: float
     lm: float
+    neural: float = 0.0
 
     def score(self, weights: Weights) -> float:
         """The weighted sum that decoding maximises."""
-        return self.acoustic + weights.lm * self.lm + weights.word * len(self.words)
+        language = weights.lm * self.lm + weights.neural * self.neural
+        return self.acoustic + language + weights.word * len(self.words)
 
 
 class BeamSearch:
@@ -79,9 +90,19 @@ class BeamSearch:
             self.vocabulary.add_entry(name)
         self.unknown = self.vocabulary.index_size()
         self.vocabulary.add_entry("<unk>")
-        with _silenced_stderr():  # KenLM reports its loading there, line by line
-            self.lm = _flashlight("kenlm").KenLM(str(lm), self.vocabulary)
+        self.lm = self._language_model(lm)
         self.trie = self._trie() if self.spelled else None
+
+    def _language_model(self, path: Path) -> Any:
+        reader = _flashlight("kenlm").KenLM
+        try:
+            with _silenced_stderr():  # KenLM reports its loading there, line by line
+                return reader(str(path), self.vocabulary)
+        except RuntimeError as error:
+            raise SpeechkitError(
+                f"{path} is not an n-gram of order 2 or more that KenLM reads; estimate it again "
+                f"({str(error).splitlines()[-1]})"
+            ) from error
 
     def _trie(self) -> Any:
         trie = self.decoder.Trie(len(self.lang.tokens), self._boundary())

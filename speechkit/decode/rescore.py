@@ -1,7 +1,7 @@
 """New language model scores for lattices and n-best lists."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -29,6 +29,19 @@ class LanguageModel(Protocol):
 def rescored_list(hypotheses: Sequence[Hypothesis], model: LanguageModel) -> list[Hypothesis]:
     """The same hypotheses, in the same order, with the scores of another n-gram."""
     return [replace(each, lm=sentence_score(each.words, model)) for each in hypotheses]
+
+
+def neural_lists(
+    lists: Iterable[Sequence[Hypothesis]], log_probs: Callable[[list[Context]], list[float]]
+) -> list[list[Hypothesis]]:
+    """The lists with `log_probs`, the natural-log probabilities of sentences, as their neural scores.
+
+    It is called once, with every different word sequence once.
+    """
+    found = [list(each) for each in lists]
+    sentences = list(dict.fromkeys(tuple(each.words) for hypotheses in found for each in hypotheses))
+    scores = dict(zip(sentences, log_probs(sentences), strict=True))
+    return [[replace(each, neural=scores[tuple(each.words)]) for each in hypotheses] for hypotheses in found]
 
 
 def sentence_score(words: Sequence[str], model: LanguageModel) -> float:

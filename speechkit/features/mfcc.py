@@ -49,9 +49,12 @@ def mfcc(log_mel: Tensor, count: int = NUM_CEPSTRA, lifter: float = LIFTER) -> T
 
 @dataclass(frozen=True)
 class MfccConfig:
-    """Cepstra of 23 mel bins with first and second derivatives, as Kaldi's; `delta_order` 0 leaves these out."""
+    """Cepstra of 23 mel bins up to half the sampling rate, with first and second derivatives: Kaldi's settings.
 
-    fbank: FbankConfig = field(default_factory=lambda: FbankConfig(num_bins=23))
+    `delta_order` 0 leaves the derivatives out.
+    """
+
+    fbank: FbankConfig = field(default_factory=lambda: FbankConfig(num_bins=23, high_hz=0.0))
     num_cepstra: int = NUM_CEPSTRA
     lifter: float = LIFTER
     delta_order: int = 2

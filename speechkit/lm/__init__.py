@@ -1,1 +1,1 @@
-"""N-gram language models: estimation, ARPA files, perplexity; home of KenLM."""
+"""Language models: n-grams (estimation, ARPA files, perplexity; home of KenLM) and Transformers."""

@@ -34,7 +34,9 @@ class Wav2Vec2Loss:
         total: loss to minimise, with the other terms multiplied by the number of masked frames.
         contrastive: the first of its terms.
         right: masked frames that prefer their true target to every distractor.
-        diversity, penalty: the other terms, before weights and number.
+        diversity, penalty: the other terms, before weights and number. The probabilities of the diversity are averaged
+            over this very batch, as the paper's are over that of one GPU; accumulation and further processes average
+            the losses, not the probabilities.
         code_perplexity: of the plain softmax averaged over the batch, between G and G V.
         used_perplexity: of the codes that were best.
     """

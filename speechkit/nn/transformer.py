@@ -1,5 +1,7 @@
-"""The transformer encoder: self-attention blocks over a convolutional position embedding."""
+"""The transformer: a stack of self-attention blocks, and the encoder with its convolutional position embedding."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +13,8 @@ from speechkit.nn.lengths import Packing, zero_padding
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformerConfig:
-    """Sizes of a `TransformerEncoder`; `position_kernel` frames wide, `layer_drop` a probability per block.
+class StackConfig:
+    """Sizes of a `TransformerStack`; `layer_drop` is a probability per block.
 
     With `checkpointing` activations inside of blocks are computed a second time on the way back instead of being kept.
     """
@@ -21,8 +23,6 @@ class TransformerConfig:
     layers: int = 12
     heads: int = 12
     feed_forward: int = 3072
-    position_kernel: int = 128
-    position_groups: int = 16
     norm_first: bool = False
     dropout: float = 0.1
     attention_dropout: float = 0.1
@@ -31,10 +31,21 @@ class TransformerConfig:
     checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        if self.dim % self.heads or self.dim % self.position_groups:
-            raise ValueError(
-                f"dim {self.dim} must be a multiple of heads {self.heads} and position_groups {self.position_groups}"
-            )
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} must be a multiple of heads {self.heads}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig(StackConfig):
+    """Sizes of a `TransformerEncoder`; its position embedding is `position_kernel` frames wide."""
+
+    position_kernel: int = 128
+    position_groups: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dim % self.position_groups:
+            raise ValueError(f"dim {self.dim} must be a multiple of position_groups {self.position_groups}")
 
 
 class ConvPositionEmbedding(nn.Module):
@@ -65,11 +76,14 @@ def _tap_norm(weight: Tensor) -> Tensor:
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention and feed-forward, with layer norm before (`norm_first`) or after each."""
+    """Self-attention and feed-forward, with layer norm before (`norm_first`) or after each.
 
-    def __init__(self, config: TransformerConfig) -> None:
+    In a `causal` block a frame attends to itself and those before it.
+    """
+
+    def __init__(self, config: StackConfig, causal: bool = False) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.causal = config, causal
         self.attention_norm = nn.LayerNorm(config.dim)
         self.qkv = nn.Linear(config.dim, 3 * config.dim)
         self.attention_out = nn.Linear(config.dim, config.dim)
@@ -91,9 +105,10 @@ class TransformerBlock(nn.Module):
         padded = packing.unpack(self.qkv(x))
         batch, frames, _ = padded.shape
         query, key, value = padded.view(batch, frames, 3, config.heads, -1).permute(2, 0, 3, 1, 4)
-        mask = None if packing.full else packing.mask[:, None, None, :]
+        # Padding lies behind all valid frames, so that none of them sees it where attention is causal.
+        mask = None if packing.full or self.causal else packing.mask[:, None, None, :]
         dropout = config.attention_dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=self.causal)
         y = self.attention_out(packing.pack(y.transpose(1, 2).reshape(batch, frames, config.dim)))
         return F.dropout(y, config.dropout, self.training)
 
@@ -101,6 +116,35 @@ class TransformerBlock(nn.Module):
         config = self.config
         y = F.dropout(F.gelu(self.feed_forward_in(x)), config.activation_dropout, self.training)
         return F.dropout(self.feed_forward_out(y), config.dropout, self.training)
+
+
+class TransformerStack(nn.ModuleList):
+    """Blocks one after the other; in training each is left out with probability `layer_drop`."""
+
+    def __init__(self, config: StackConfig, causal: bool = False) -> None:
+        super().__init__(TransformerBlock(config, causal) for _ in range(config.layers))
+        self.config = config
+        self.skips_parameters = config.layer_drop > 0
+
+    def forward(self, x: Tensor, packing: Packing) -> Tensor:
+        """Transform the valid frames `x (F, dim)` of a batch."""
+        for block in self:
+            if self.training and self.config.layer_drop and torch.rand(()) < self.config.layer_drop:
+                continue
+            x = self._run(block, x, packing)
+        return x
+
+    def outputs(self, x: Tensor, packing: Packing) -> Iterator[Tensor]:
+        """What each block gives, `(F, dim)`, none left out."""
+        for block in self:
+            x = self._run(block, x, packing)
+            yield x
+
+    def _run(self, block: nn.Module, x: Tensor, packing: Packing) -> Tensor:
+        if self.config.checkpointing and self.training and torch.is_grad_enabled():
+            y: Tensor = checkpoint(block, x, packing, use_reentrant=False)
+            return y
+        return block(x, packing)  # type: ignore[no-any-return]
 
 
 class TransformerEncoder(nn.Module):
@@ -114,27 +158,19 @@ class TransformerEncoder(nn.Module):
         self.config = config
         self.position = ConvPositionEmbedding(config.dim, config.position_kernel, config.position_groups)
         self.norm = nn.LayerNorm(config.dim)
-        self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.layers))
+        self.blocks = TransformerStack(config)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Encode a padded batch."""
         packing = Packing.of(lengths, x.shape[1])
-        x = self._enter(x, packing)
-        for block in self.blocks:
-            if self.training and self.config.layer_drop and torch.rand(()) < self.config.layer_drop:
-                continue
-            x = self._run(block, x, packing)
+        x = self.blocks(self._enter(x, packing), packing)
         return packing.unpack(self.norm(x) if self.config.norm_first else x)
 
     def layers(self, x: Tensor, lengths: Tensor, count: int | None = None) -> list[Tensor]:
         """The outputs of the first `count` blocks (all if None), each `(N, T, dim)`, without the norm at the end."""
         packing = Packing.of(lengths, x.shape[1])
-        x = self._enter(x, packing)
-        outputs = []
-        for block in self.blocks[:count]:
-            x = self._run(block, x, packing)
-            outputs.append(packing.unpack(x))
-        return outputs
+        outputs = self.blocks.outputs(self._enter(x, packing), packing)
+        return [packing.unpack(each) for each in itertools.islice(outputs, count)]
 
     def _enter(self, x: Tensor, packing: Packing) -> Tensor:
         x = x if packing.full else zero_padding(x, packing.mask)
@@ -142,9 +178,3 @@ class TransformerEncoder(nn.Module):
         if not self.config.norm_first:
             x = self.norm(x)
         return F.dropout(x, self.config.dropout, self.training)
-
-    def _run(self, block: nn.Module, x: Tensor, packing: Packing) -> Tensor:
-        if self.config.checkpointing and self.training and torch.is_grad_enabled():
-            y: Tensor = checkpoint(block, x, packing, use_reentrant=False)
-            return y
-        return block(x, packing)  # type: ignore[no-any-return]

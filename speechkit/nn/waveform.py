@@ -42,6 +42,12 @@ class ExtractorConfig:
         """Samples from one frame to the next."""
         return math.prod(self.strides)
 
+    @property
+    def window(self) -> int:
+        """Samples that a frame sees: 400, or 25 ms, of wav2vec 2.0."""
+        steps = [math.prod(self.strides[:layer]) for layer in range(len(self.strides))]
+        return 1 + sum((kernel - 1) * step for kernel, step in zip(self.kernels, steps, strict=True))
+
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Frames of waveforms of `lengths` samples: floor((n - k) / s) + 1 through all layers."""
         for kernel, stride in zip(self.kernels, self.strides, strict=True):
@@ -70,6 +76,7 @@ class FeatureExtractor(nn.Module):
             self.shift = nn.Parameter(torch.zeros(config.dim))
         else:
             self.norms = nn.ModuleList(nn.LayerNorm(config.dim) for _ in config.kernels)
+        self.requires_grad_(config.gradient_scale > 0)
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Extract frames of a padded batch."""

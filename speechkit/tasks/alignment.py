@@ -22,7 +22,10 @@ Result = Alignment | Failure
 
 
 class SetAligner(Protocol):
-    """Aligns cuts, whatever the model."""
+    """Aligns cuts, whatever the model; one that `reads_waveforms` needs no statistics of features."""
+
+    @property
+    def reads_waveforms(self) -> bool: ...
 
     def results(self, spoken: Iterable[Spoken], cmvn: Cmvn) -> Iterator[tuple[Spoken, Result]]:
         """Each cut with its alignment, in order."""
@@ -35,6 +38,8 @@ class SetAligner(Protocol):
 
 class HmmSetAligner:
     """Hidden Markov models of `speechkit hmm`."""
+
+    reads_waveforms = False
 
     def __init__(self, model: AlignerModel, engine: str) -> None:
         self.model, self.aligner = model, ForcedAligner(model, engine)
@@ -103,7 +108,7 @@ def align_cuts(
         SpeechkitError: there is no cut.
     """
     name = "" if alone else cuts.name.partition(".")[0].removeprefix("cuts_")
-    cmvn = Cmvn.load(cuts.with_name("cmvn.safetensors"))
+    cmvn = Cmvn() if aligner.reads_waveforms else Cmvn.load(cuts.with_name("cmvn.safetensors"))
     total = sum(1 for _ in read_spoken(cuts))
     if not total:
         raise SpeechkitError(f"{cuts} holds no cut; run the stage that makes it again")

@@ -1,15 +1,17 @@
 """Frame labels for HuBERT: k-means on cepstra or on a layer of a model, fitted on the training set, for all sets.
 
 Frames are computed when they are needed and never written: once for the sample that is clustered, once for the labels.
+Memory holds the sample and a few utterances, whatever the size of a set.
 """
 
-import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,168 +19,183 @@ import torch
 from torch import Tensor
 
 from speechkit.cluster.kmeans import KMeansConfig, assign, fit, sampled
-from speechkit.cluster.quality import Quality, joint_counts, quality
+from speechkit.cluster.quality import Quality, Tally
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import write_json
 from speechkit.common.progress import progress
 from speechkit.common.seeds import derive
-from speechkit.config.load import to_dict
 from speechkit.data.alignments import Spoken, read_spoken
 from speechkit.data.labels import LabelWriter
 from speechkit.data.parallel import parallel_map
 from speechkit.data.waveforms import read_cut
-from speechkit.features.mfcc import Mfcc, MfccConfig
-from speechkit.tasks.pretrain import load_encoder
-from speechkit.train.checkpoint import MODEL, save_folder
+from speechkit.tasks.sources import Frames
+from speechkit.train.checkpoint import save_folder
 
 log = logging.getLogger(__name__)
 CENTRES = "centres.safetensors"
-WINDOW = 0.025  # seconds that a frame looks at, of cepstra as of wav2vec 2.0 and HuBERT
 TOGETHER = 8  # utterances that a process takes at a time
-
-
-class Frames(Protocol):
-    """What is clustered: frames of a waveform, so many a second; `origin` says what they are."""
-
-    frame_rate: float
-    sampling_rate: int
-    origin: dict[str, Any]
-
-    def __call__(self, waveform: Tensor) -> Tensor:
-        """Frames `(T, D)` of one waveform `(S,)` in [-1, 1]."""
-        ...
-
-
-class Cepstra:
-    """13 cepstra with first and second derivatives, 100 frames a second: what HuBERT's first iteration clusters."""
-
-    frame_rate = 100.0
-
-    def __init__(self) -> None:
-        config = MfccConfig()
-        self._mfcc = Mfcc(config)
-        self.sampling_rate = config.fbank.sampling_rate
-        self.origin: dict[str, Any] = {"features": "mfcc", "config": to_dict(config)}
-
-    def __call__(self, waveform: Tensor) -> Tensor:
-        """Frames `(T, 39)`."""
-        return self._mfcc.extract(waveform)
-
-
-class Layer:
-    """Hidden states of one layer of a pre-trained model, counted from 1, without masks and dropout."""
-
-    def __init__(self, checkpoint: Path, layer: int) -> None:
-        self._encoder = load_encoder(checkpoint)
-        blocks = self._encoder.config.transformer.layers
-        if not 1 <= layer <= blocks:
-            raise SpeechkitError(f"{checkpoint} has layers 1 to {blocks}, not {layer}; correct --layer")
-        self._layer = layer
-        config = self._encoder.config
-        self.sampling_rate, self.frame_rate = config.sampling_rate, config.sampling_rate / config.extractor.hop
-        digest = hashlib.sha256((checkpoint / MODEL).read_bytes()).hexdigest()
-        self.origin: dict[str, Any] = {"features": "model", "model": digest, "layer": layer}
-
-    @torch.inference_mode()
-    def __call__(self, waveform: Tensor) -> Tensor:
-        """Frames `(T, dim)`."""
-        frames, lengths, _ = self._encoder.extract(waveform[None], torch.tensor([len(waveform)]))
-        if int(lengths) < 1:
-            return frames.new_zeros(0, self._encoder.config.transformer.dim)
-        return self._encoder.transformer.layers(self._encoder.enter(frames), lengths, self._layer)[-1][0]
+Waveforms = list[npt.NDArray[np.float32]]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
-    """`kmeans` on a `share` of the training utterances (the paper takes a tenth of LibriSpeech)."""
+    """`kmeans` on a `share` of the training utterances (the paper takes a tenth of LibriSpeech).
+
+    Columns are cut into so many equal `groups`, each clustered by itself (product quantisation, HuBERT section V-D);
+    `splice` joins so many frames of cepstra before that.
+    """
 
     kmeans: KMeansConfig = field(default_factory=KMeansConfig)
     share: float = 1.0
+    splice: int = 1
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        if self.groups < 1 or not 0 < self.share <= 1:
+            raise ValueError("groups must be at least 1, share more than 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """Centres `(K, D)` of one group of columns, and where its labels go."""
+
+    folder: Path
+    columns: slice
+    centres: Tensor
+    origin: Mapping[str, Any]
+
+    def label(self, frames: Tensor) -> npt.NDArray[np.int64]:
+        """The cluster `(T,)` of each of `frames (T, D)`, all columns."""
+        return assign(frames[:, self.columns], self.centres.to(frames.device))[0].cpu().numpy()
 
 
 def make_labels(
-    source: Frames, data: Path, out: Path, config: ClusterConfig, seed: int, nj: int, sets: Sequence[str]
-) -> dict[str, Quality]:
+    source: Frames,
+    data: Path,
+    out: Path,
+    config: ClusterConfig,
+    seed: int,
+    nj: int,
+    sets: Sequence[str],
+    device: torch.device | None = None,
+) -> list[dict[str, Quality]]:
     """Fit clusters on `cuts_train.jsonl.gz` of `data`, and write labels of all sets to `out`.
 
+    With several groups of columns each has a folder of its own, `out/0` and so on. Clusters are fitted on `device`,
+    that of the source where None.
+
     Returns:
-        For each set with phone alignments, what the labels say about the phones.
+        For each group and each set how the clusters are used and, with phone alignments, what they say about phones.
     """
-    train = list(read_spoken(data / "cuts_train.jsonl.gz"))
-    chosen = [each for each in train if derive(seed, "share", each.id) / 2**63 < config.share]
-    generator = torch.Generator().manual_seed(derive(seed, "clusters") % 2**63)
-    blocks = _blocks(source, chosen, nj, f"frames of {len(chosen)} utterances")
-    points = sampled((torch.from_numpy(block) for block in blocks), config.kmeans, generator)
-    log.info("clustering %d frames of %d values into %d", *points.shape, config.kmeans.clusters)
-    centres = fit(points, config.kmeans, generator)
-    inertia = float(assign(points, centres)[1].mean())
-    log.info("mean squared distance %.4f", inertia)
-    origin = {**source.origin, "clusters": config.kmeans.clusters, "frame_rate": source.frame_rate, "seed": seed}
-    save_folder(out / "kmeans", {CENTRES: {"centres": centres}}, {"kmeans.json": {**origin, "inertia": inertia}})
-    found = {}
+    codebooks = _fitted(source, data, out, config, seed, nj, device or source.device)
+    found: list[dict[str, Quality]] = [{} for _ in codebooks]
     for name in sets:
-        cuts = train if name == "train" else list(read_spoken(data / f"cuts_{name}.jsonl.gz"))
-        figures = _label_set(source, centres, cuts, out, name, origin, nj)
-        if figures is not None:
-            found[name] = figures
-    write_json(out / "quality.json", {name: asdict(figures) for name, figures in found.items()})
+        for number, figures in enumerate(_label_set(source, codebooks, data, name, nj)):
+            found[number][name] = figures
+    for codebook, each in zip(codebooks, found, strict=True):
+        write_json(codebook.folder / "quality.json", {name: asdict(figures) for name, figures in each.items()})
     return found
 
 
-def _label_set(
-    source: Frames, centres: Tensor, cuts: Sequence[Spoken], out: Path, name: str, origin: Mapping[str, Any], nj: int
-) -> Quality | None:
-    """Write the labels of one set."""
-    names = [str(number) for number in range(len(centres))]
-    phones: dict[str, int] = {}
-    pairs: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
-    with LabelWriter(out, name, source.frame_rate, names, origin) as writer:
-        for cut, labels in zip(cuts, _labels(source, centres, cuts, nj, name), strict=True):
-            writer.add(cut.id, labels)
-            if (items := cut.labels("phone")) is not None:
-                pairs.append((_phones(items, len(labels), source.frame_rate, phones), labels))
-    if not pairs:
-        return None
-    truth, found = (np.concatenate(each) for each in zip(*pairs, strict=True))
-    inside = truth >= 0
-    return quality(joint_counts(truth[inside], found[inside], (len(phones), len(centres)))) if inside.any() else None
+def _fitted(
+    source: Frames, data: Path, out: Path, config: ClusterConfig, seed: int, nj: int, device: torch.device
+) -> list[Codebook]:
+    """Clusters of every group, written to their folders."""
+    chosen = partial(_chosen, data, config.share, seed)
+    count = sum(1 for _ in chosen())
+    generator = torch.Generator().manual_seed(derive(seed, "clusters") % 2**63)
+    blocks = _mapped(partial(_frames_of, source), source, chosen(), nj, count, f"frames of {count} utterances")
+    points = sampled((torch.from_numpy(block) for block in blocks), config.kmeans, generator)
+    width, beyond = divmod(points.shape[1], config.groups)
+    if beyond:
+        raise SpeechkitError(f"frames of {points.shape[1]} values cannot be cut into {config.groups} equal groups")
+    codebooks = []
+    for group in range(config.groups):
+        columns = slice(group * width, (group + 1) * width)
+        part = points[:, columns].to(device).contiguous()
+        log.info("clustering %d frames of %d values into %d", *part.shape, config.kmeans.clusters)
+        centres = fit(part, config.kmeans, generator)
+        inertia = float(assign(part, centres)[1].mean())
+        log.info("mean squared distance %.4f", inertia)
+        origin = {**source.origin, "clusters": config.kmeans.clusters, "frame_rate": source.frame_rate, "seed": seed}
+        if config.groups > 1:
+            origin |= {"group": group, "groups": config.groups}
+        folder = out / str(group) if config.groups > 1 else out
+        save_folder(folder / "kmeans", {CENTRES: {"centres": centres}}, {"kmeans.json": {**origin, "inertia": inertia}})
+        codebooks.append(Codebook(folder, columns, centres.cpu(), origin))
+    return codebooks
 
 
-def _phones(
-    items: Sequence[tuple[str, float, float]], frames: int, rate: float, numbers: dict[str, int]
-) -> npt.NDArray[np.int64]:
-    """The phone at the middle of each frame, as a number; -1 where there is none."""
-    found = np.full(frames, -1, np.int64)
-    for phone, start, end in items:
-        first, last = (int(np.ceil((time - WINDOW / 2) * rate - 1e-6)) for time in (start, end))
-        found[max(first, 0) : max(last, 0)] = numbers.setdefault(phone, len(numbers))
-    return found
+def _chosen(data: Path, share: float, seed: int) -> Iterator[Spoken]:
+    """The training utterances that clusters are fitted on."""
+    cuts = read_spoken(data / "cuts_train.jsonl.gz")
+    return (each for each in cuts if derive(seed, "share", each.id) / 2**63 < share)
 
 
-def _blocks(source: Frames, cuts: Sequence[Spoken], nj: int, what: str) -> Iterator[npt.NDArray[np.float32]]:
-    groups = [cuts[start : start + TOGETHER] for start in range(0, len(cuts), TOGETHER)]
-    for block in progress(parallel_map(partial(_frames_of, source), groups, nj), len(groups), what):
+def _label_set(source: Frames, codebooks: Sequence[Codebook], data: Path, name: str, nj: int) -> list[Quality]:
+    """Write the labels of one set by every group."""
+    manifest = data / f"cuts_{name}.jsonl.gz"
+    count = sum(1 for _ in read_spoken(manifest))
+    job = partial(_labels_of, source, codebooks)
+    labels = _mapped(job, source, read_spoken(manifest), nj, count, f"labels of {name}")
+    tallies = [Tally(len(codebook.centres)) for codebook in codebooks]
+    with ExitStack() as stack:
+        writers = []
+        for codebook in codebooks:
+            names = [str(number) for number in range(len(codebook.centres))]
+            writer = LabelWriter(codebook.folder, name, source.frame_rate, names, codebook.origin)
+            writers.append(stack.enter_context(writer))
+        for cut, by_group in zip(read_spoken(manifest), labels, strict=True):
+            items = cut.labels("phone") or ()
+            phones = [(phone, _first_frame(start, source), _first_frame(end, source)) for phone, start, end in items]
+            for writer, tally, each in zip(writers, tallies, by_group, strict=True):
+                writer.add(cut.id, each)
+                tally.add(each, phones)
+    return [tally.quality() for tally in tallies]
+
+
+def _first_frame(seconds: float, source: Frames) -> int:
+    """The first frame whose middle is not before a time."""
+    return int(np.ceil((seconds - source.window / 2) * source.frame_rate - 1e-6))
+
+
+def _mapped(
+    function: Callable[[Waveforms], list[Result]],
+    source: Frames,
+    cuts: Iterable[Spoken],
+    nj: int,
+    count: int,
+    what: str,
+) -> Iterator[Result]:
+    """What `function` gives for each cut, group by group: in `nj` processes, or here from what they read for a GPU."""
+    groups = iter(partial(_next_group, iter(cuts)), [])
+    if source.device.type == "cpu":
+        blocks = parallel_map(partial(_computed, function, source.sampling_rate), groups, nj)
+    else:
+        blocks = map(function, parallel_map(partial(_waveforms, source.sampling_rate), groups, nj))
+    for block in progress(blocks, -(-count // TOGETHER), f"{what}, groups of {TOGETHER}"):
         yield from block
 
 
-def _labels(
-    source: Frames, centres: Tensor, cuts: Sequence[Spoken], nj: int, name: str
-) -> Iterator[npt.NDArray[np.int64]]:
-    groups = [cuts[start : start + TOGETHER] for start in range(0, len(cuts), TOGETHER)]
-    job = partial(_labels_of, source, centres)
-    for block in progress(parallel_map(job, groups, nj), len(groups), f"labels of {name}, groups of {TOGETHER}"):
-        yield from block
+def _next_group(cuts: Iterator[Spoken]) -> list[Spoken]:
+    return list(islice(cuts, TOGETHER))
 
 
-def _frames_of(source: Frames, cuts: Sequence[Spoken]) -> list[npt.NDArray[np.float32]]:
-    return [_frames(source, each).numpy() for each in cuts]
+def _computed(function: Callable[[Waveforms], list[Result]], rate: int, cuts: Sequence[Spoken]) -> list[Result]:
+    return function(_waveforms(rate, cuts))
 
 
-def _labels_of(source: Frames, centres: Tensor, cuts: Sequence[Spoken]) -> list[npt.NDArray[np.int64]]:
-    return [assign(_frames(source, each), centres)[0].numpy() for each in cuts]
+def _waveforms(rate: int, cuts: Sequence[Spoken]) -> Waveforms:
+    return [read_cut(cut, rate, 0, round(cut.duration * rate)) for cut in (each.cut for each in cuts)]
 
 
-def _frames(source: Frames, spoken: Spoken) -> Tensor:
-    cut = spoken.cut
-    rate = source.sampling_rate
-    return source(torch.from_numpy(read_cut(cut, rate, 0, round(cut.duration * rate))))
+def _frames_of(source: Frames, waveforms: Waveforms) -> list[npt.NDArray[np.float32]]:
+    return [frames.cpu().numpy() for frames in source([torch.from_numpy(each) for each in waveforms])]
+
+
+def _labels_of(
+    source: Frames, codebooks: Sequence[Codebook], waveforms: Waveforms
+) -> list[list[npt.NDArray[np.int64]]]:
+    found = source([torch.from_numpy(each) for each in waveforms])
+    return [[codebook.label(frames) for codebook in codebooks] for frames in found]

@@ -13,10 +13,18 @@ from speechkit.data.alignments import Spoken
 from speechkit.features.cmvn import Cmvn
 from speechkit.features.fbank import FbankConfig
 from speechkit.tasks.alignment import Result
-from speechkit.tasks.recognizer import Recognizer
+from speechkit.tasks.recognizer import CtcConfig, Recognizer
 from speechkit.text.tokens import WORD_BOUNDARY
 
 CPU = torch.device("cpu")
+
+
+def _timing(config: CtcConfig) -> Timing:
+    """Of the model's output frames; features are taken to be those of stage 1."""
+    if config.encoder is None:
+        return Timing.of(FbankConfig(), math.prod(config.model.strides))
+    extractor, rate = config.encoder.extractor, config.encoder.sampling_rate
+    return Timing(extractor.hop / rate, (extractor.window - extractor.hop) / rate / 2)
 
 
 class CtcSetAligner:
@@ -24,17 +32,17 @@ class CtcSetAligner:
 
     def __init__(self, recognizer: Recognizer, engine: str) -> None:
         self.recognizer = recognizer
-        self.lang = recognizer.lang
-        self.subsampling = math.prod(recognizer.config.model.strides)
-        self.fbank = FbankConfig()
-        self.aligner = CtcAligner(
-            list(self.lang.tokens), Timing.of(self.fbank, self.subsampling), not self.lang.phone_set, engine
-        )
+        self.lang, self.timing = recognizer.lang, _timing(recognizer.config)
+        self.aligner = CtcAligner(list(self.lang.tokens), self.timing, not self.lang.phone_set, engine)
+
+    @property
+    def reads_waveforms(self) -> bool:
+        """Whether the model takes waveforms, not features."""
+        return self.recognizer.reads_waveforms
 
     def layout(self, formats: Sequence[str]) -> Layout:
         """Tokens at the rate of the model's output."""
-        rate = self.fbank.sampling_rate / self.fbank.frame_shift / self.subsampling
-        return Layout(formats, list(self.lang.tokens), (WORD_BOUNDARY,), rate, half_rate=False)
+        return Layout(formats, list(self.lang.tokens), (WORD_BOUNDARY,), 1 / self.timing.shift, half_rate=False)
 
     def results(self, spoken: Iterable[Spoken], cmvn: Cmvn) -> Iterator[tuple[Spoken, Result]]:
         """One utterance after the other."""

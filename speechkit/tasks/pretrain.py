@@ -172,17 +172,18 @@ class Chance:
         self.fewest = max(1.05 * sizes.groups, 0.015 * sizes.groups * sizes.entries)
 
     def watch(self, figures: dict[str, float], update: int) -> None:
-        """Note the figures of an update; raises `SpeechkitError` with advice after too many bad ones in a row."""
+        """Note the figures of a batch; raises `SpeechkitError` with advice after too many bad ones in a row."""
         if update < self.config.train.schedule.warmup * self.config.train.max_updates:
             return
         at_chance = abs(figures["loss_m"] - self.chance) < 0.01 * self.chance
         few_codes = figures["code_perplexity"] < self.fewest
         self.bad = self.bad + 1 if at_chance or few_codes else 0
-        if self.bad >= self.config.patience:
+        if self.bad >= self.config.patience * self.config.train.accumulate:
             state = "is at chance" if at_chance else f"uses {figures['code_perplexity']:.1f} codes"
             raise SpeechkitError(
-                f"the training has collapsed: for {self.bad} updates it {state}; lower train.schedule.peak, raise "
-                "train.accumulate (the paper's batch is 1.6 h of audio) or wav2vec2.diversity_weight"
+                f"the training has collapsed: for {self.config.patience} updates it {state}; lower "
+                "train.schedule.peak, raise train.accumulate (the paper's batch is 1.6 h of audio) or "
+                "wav2vec2.diversity_weight"
             )
 
 

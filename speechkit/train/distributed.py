@@ -2,9 +2,12 @@
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
+
+LONGEST_WAIT = timedelta(hours=2)  # of all processes for the one that validates
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,17 @@ class World:
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model with gradients averaged over all processes; the model itself where there is one."""
+        """The model with gradients averaged over all processes; the model itself where there is one.
+
+        Modules with a true `skips_parameters` (layer drop, parts that learn later) leave some out of an update. Such
+        parameters have no gradient if all processes leave them out, as in a single process; looking for them takes a
+        walk through the graph in every update, which other models are spared.
+        """
         if self.size == 1:
             return model
         ids = [self.device] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(model, device_ids=ids)
+        skips = any(getattr(module, "skips_parameters", False) for module in model.modules())
+        return nn.parallel.DistributedDataParallel(model, device_ids=ids, find_unused_parameters=skips)
 
     def total(self, value: float) -> float:
         """Sum of `value` over all processes."""
@@ -50,7 +59,7 @@ def join() -> World:
         torch.cuda.set_device(device)
     if size > 1 and "MASTER_ADDR" in os.environ:
         backend = "nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, rank=rank, world_size=size)
+        distributed.init_process_group(backend, rank=rank, world_size=size, timeout=LONGEST_WAIT)
         return World(rank, size, device)
     return World(device=device)
 

@@ -69,7 +69,7 @@ class Task(Protocol[BatchTaken]):
     module: nn.Module
 
     def loss(self, model: nn.Module, batch: BatchTaken) -> tuple[Tensor, float, dict[str, float]]:
-        """Sum of the losses of a batch, the count to divide by, and further sums to log per count."""
+        """Sum of the losses of a batch, the count to divide by, and figures to log the mean over batches of."""
         ...
 
     def validate(self) -> Validation:
@@ -170,7 +170,7 @@ class Trainer(Generic[Batch]):
             self.progress.batch = 0
 
     def _update(self, model: nn.Module, stream: Iterator[Batch]) -> dict[str, float]:
-        """One update of the weights; returns sums of loss, count and the task's further figures."""
+        """One update of the weights; returns sums of loss, count and the task's further figures over its batches."""
         config, update = self.config, self.progress.update
         seed_everything(self.seed, "update", update, "rank", self.world.rank)
         model.train()
@@ -178,7 +178,7 @@ class Trainer(Generic[Batch]):
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        sums: dict[str, float] = {"loss": 0.0, "count": 0.0, "updates": 1.0}
+        sums: dict[str, float] = {"loss": 0.0, "count": 0.0, "updates": 1.0, "batches": float(config.accumulate)}
         for index in range(config.accumulate):
             batch = next(stream)
             with self._no_sync(model, last=index == config.accumulate - 1):
@@ -236,9 +236,9 @@ class Trainer(Generic[Batch]):
     def _log(self, totals: dict[str, float]) -> None:
         if not self.world.is_main:
             return
-        updates, count = totals.pop("updates"), totals.pop("count")
+        updates, batches, count = (totals.pop(name) for name in ("updates", "batches", "count"))
         values = {"loss": totals.pop("loss") / max(count, 1.0), "grad_norm": totals.pop("grad_norm") / updates}
-        values |= {name: value / updates for name, value in totals.items()}
+        values |= {name: value / batches for name, value in totals.items()}
         values["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         values["epoch"] = float(self.progress.epoch)
         values["seconds_per_update"] = self.progress.seconds / self.progress.update

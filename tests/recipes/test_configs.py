@@ -1,25 +1,86 @@
-"""Every configuration in egs is read, and its model can be built."""
+"""Every configuration in egs is read, and its model can be built; those of the papers have the papers' sizes."""
 
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from speechkit.config.load import load_config
 from speechkit.data.extraction import FeaturesConfig
 from speechkit.models.acoustic import AcousticModel
+from speechkit.models.hubert import Hubert
+from speechkit.models.wav2vec2 import Wav2Vec2
 from speechkit.report.results import read_papers
+from speechkit.tasks.pretrain import PretrainConfig
 from speechkit.tasks.recognizer import CtcConfig
 
 EGS = Path(__file__).parents[2] / "egs"
+PAPER = EGS / "librispeech" / "conf" / "paper"
+PRETRAINING = sorted(EGS.glob("*/conf/**/*_pretrain.yaml"))
+# Millions of parameters as the papers give them (FACTS of wav2vec 2.0, section 4.2, and of HuBERT, table I).
+MILLIONS = {
+    "wav2vec2_base": 95, "wav2vec2_large": 317, "wav2vec2_large_lv60k": 317,
+    "hubert_base": 95, "hubert_large": 317, "hubert_xlarge": 964,
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("path", sorted(EGS.glob("*/conf/fbank*.yaml")), ids=lambda path: f"{path.parts[-3]}")
+def name(path: Path) -> str:
+    return f"{path.relative_to(EGS).parts[0]}-{path.stem}"
+
+
+@pytest.mark.parametrize("path", sorted(EGS.glob("*/conf/fbank*.yaml")), ids=name)
 def test_training(path: Path) -> None:
     config = load_config(CtcConfig, path)
     features = load_config(FeaturesConfig, path.with_name("features.yaml"))
     assert config.model.in_dim == features.num_features
     model = AcousticModel(config.model, num_tokens=50)
     assert sum(parameter.numel() for parameter in model.parameters()) < 3e6  # fits a laptop
+
+
+@pytest.mark.parametrize("path", sorted([*EGS.glob("*/conf/wav2vec2.yaml"), *EGS.glob("*/conf/hubert.yaml")]), ids=name)
+def test_fine_tuning_has_a_pretraining(path: Path) -> None:
+    load_config(CtcConfig, path)
+    pretraining = load_config(PretrainConfig, path.with_name(f"{path.stem}_pretrain.yaml"))
+    assert pretraining.method == path.stem
+    assert sum(parameter.numel() for parameter in model_of(pretraining).parameters()) < 5e6
+
+
+@pytest.mark.parametrize("path", sorted(set(PAPER.glob("[wh]*.yaml")) - set(PRETRAINING)), ids=name)
+def test_fine_tuning_of_the_papers(path: Path) -> None:
+    config = load_config(CtcConfig, path)
+    assert config.finetune.head_updates == 10_000
+    assert config.train.schedule.decay == "exponential"
+    assert config.finetune.channel_mask.length == 64
+
+
+def model_of(config: PretrainConfig) -> Wav2Vec2 | Hubert:
+    return Wav2Vec2(config.wav2vec2) if config.method == "wav2vec2" else Hubert(config.hubert, [504])
+
+
+@pytest.mark.parametrize("path", [path for path in PRETRAINING if path.parent == PAPER], ids=name)
+def test_pretraining_of_the_papers_has_their_size_and_takes_a_step(path: Path) -> None:
+    config = load_config(PretrainConfig, path)
+    torch.manual_seed(0)
+    model = model_of(config)
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    assert round(millions) == pytest.approx(MILLIONS[path.stem.removesuffix("_pretrain")], abs=1)
+    waveforms, lengths = 0.1 * torch.randn(2, 8000), torch.tensor([8000, 7000])
+
+    def loss() -> Tensor:
+        torch.manual_seed(1)
+        labels = torch.arange(24).repeat(2, 1)
+        result = model(waveforms, lengths) if isinstance(model, Wav2Vec2) else model(waveforms, lengths, [labels])
+        return result.total / result.count
+
+    before = loss()
+    before.backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        squares = sum(float(each.grad.pow(2).sum()) for each in model.parameters() if each.grad is not None)
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter -= 0.02 / squares**0.5 * parameter.grad
+        assert loss() < before
 
 
 def test_published_figures_of_timit() -> None:

@@ -19,8 +19,9 @@ from lhotse import CutSet, Fbank, LilcomChunkyWriter
 from timing import compare
 
 from speechkit.data.audio import read_audio
-from speechkit.data.extraction import Extractor, FeaturesConfig, Shard
+from speechkit.data.extraction import FeaturesConfig
 from speechkit.data.manifests import read_cuts
+from speechkit.data.shards import Shard
 from speechkit.features.pitch_config import PitchConfig
 
 ROUNDING = 2.0**-6 + 1e-4
@@ -28,10 +29,10 @@ ROUNDING = 2.0**-6 + 1e-4
 
 def read_and_compute(shard: Shard) -> None:
     """Everything but statistics and storage."""
-    extractor = Extractor(shard.config)
+    extractor = shard.source.extractor()
     for row in map(json.loads, shard.lines):
         path = Path(row["recording"]["sources"][0]["source"])
-        extractor(torch.from_numpy(read_audio(path, 0, row["recording"]["num_samples"])[0]))
+        extractor(torch.from_numpy(read_audio(path, 0, row["recording"]["num_samples"])[0]), None)
 
 
 def lhotse_extraction(shard: Shard, folder: Path) -> None:
@@ -48,9 +49,9 @@ def lhotse_extraction(shard: Shard, folder: Path) -> None:
 def check(shard: Shard, waveforms: list[torch.Tensor]) -> None:
     """What is stored is what is computed, but for its rounding."""
     extraction(shard)
-    extractor = Extractor(shard.config)
+    extractor = shard.source.extractor()
     for cut, waveform in zip(read_cuts(shard.path(".jsonl.gz")), waveforms, strict=True):
-        apart = np.abs(cut.load_features()[:, :82] - extractor(waveform)[:, :82].numpy()).max()
+        apart = np.abs(cut.load_features()[:, :82] - extractor(waveform, None)[:, :82].numpy()).max()
         assert apart < ROUNDING + 2e-3, f"{cut.id} is {apart} off"
 
 
@@ -67,15 +68,15 @@ def main() -> None:
     print(f"{len(waveforms)} waveforms, {60 * hours:.1f} minutes, 1 core")
     with tempfile.TemporaryDirectory() as name:
         plain = shard_of(waveforms, Path(name))
-        shards = {"fbank": plain, "fbank and pitch": replace(plain, config=FeaturesConfig(pitch=PitchConfig()))}
+        shards = {"fbank": plain, "fbank and pitch": replace(plain, source=FeaturesConfig(pitch=PitchConfig()))}
         peer = Path(name) / "lhotse"
         candidates: dict[str, Callable[[], object]] = {"lhotse": lambda: lhotse_extraction(plain, peer)}
         for kind, shard in shards.items():
             check(shard, waveforms)
-            extractor = Extractor(shard.config)
+            extractor = shard.source.extractor()
             candidates[f"{kind}, whole"] = lambda shard=shard: extraction(shard)
             candidates[f"{kind}, not stored"] = lambda shard=shard: read_and_compute(shard)
-            candidates[f"{kind}, computed only"] = lambda extractor=extractor: [extractor(x) for x in waveforms]
+            candidates[f"{kind}, computed only"] = lambda extractor=extractor: [extractor(x, None) for x in waveforms]
         medians = compare(candidates, args.repeats)
     result = {"ratio": medians["lhotse"] / medians["fbank, whole"]}
     for kind in shards:

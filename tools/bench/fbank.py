@@ -16,8 +16,9 @@ from lhotse import Fbank as LhotseFbank
 from lhotse import FbankConfig as LhotseFbankConfig
 from timing import compare
 
-from speechkit.data.extraction import FeaturesConfig, Shard, run_shard
+from speechkit.data.extraction import FeaturesConfig
 from speechkit.data.manifests import make_recording, read_lines
+from speechkit.data.shards import Shard, run_shard
 from speechkit.features.fbank import Fbank, FbankConfig
 
 SECONDS_PER_FILE = 9  # files are joined up to this length, as utterances of read speech are

@@ -1,5 +1,8 @@
 """k-means against scikit-learn, brute force and hand-worked cases."""
 
+import weakref
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -86,3 +89,37 @@ def test_what_cannot_be_clustered_is_one_line() -> None:
         fit(torch.full((9, 2), torch.nan), config, seeded())
     with pytest.raises(SpeechkitError, match="no frames to cluster"):
         Sample(10, seeded()).points()
+
+
+def test_memory_does_not_grow_with_the_number_of_frames() -> None:
+    """Blocks are let go one by one, and what is kept is as large as it may be, of three hundred times as much."""
+    alive: set[int] = set()
+    most = 0
+
+    def blocks() -> Iterator[Tensor]:
+        nonlocal most
+        for number in range(300):
+            block = torch.full((1000, 5), float(number))
+            alive.add(number)
+            weakref.finalize(block, alive.discard, number)
+            most = max(most, len(alive))
+            yield block
+
+    kept = sampled(blocks(), KMeansConfig(clusters=2, max_points=1000), seeded())
+    assert most <= 2
+    assert kept.untyped_storage().nbytes() == 1000 * 5 * 4
+    assert len(kept[:, 0].unique()) > 250
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_finds_what_a_cpu_finds() -> None:
+    points, config = blobs(20_000, 39, 50), KMeansConfig(clusters=50)
+    seeds = points[torch.randperm(len(points), generator=seeded(2))[:50]]
+    ours = fit(points.cuda(), config, seeded(3), seeds=seeds.cuda())
+    assert ours.device.type == "cuda"
+    assert inertia(points, ours.cpu()) == pytest.approx(
+        inertia(points, fit(points, config, seeded(3), seeds)), rel=0.01
+    )
+    alone = inertia(points, fit(points.cuda(), config, seeded(4)).cpu())
+    assert alone < 1.02 * inertia(points, fit(points, config, seeded(4)))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from speechkit.cluster.quality import joint_counts, quality
+from speechkit.cluster.quality import Tally, joint_counts, quality
 
 
 def test_figures_by_hand() -> None:
@@ -35,5 +35,30 @@ def test_mutual_information_of_scikit_learn() -> None:
 def test_perfect_and_useless_clusters() -> None:
     assert quality(np.diag([3, 4, 5])).pnmi == pytest.approx(1)
     assert quality(np.full((4, 6), 2)).pnmi == pytest.approx(0, abs=1e-12)
-    with pytest.raises(ValueError, match="no frames"):
-        quality(np.zeros((2, 2), np.int64))
+    unused = quality(np.zeros((2, 3), np.int64))
+    assert (unused.clusters, unused.used, unused.entropy, unused.frames, unused.pnmi) == (3, 0, 0.0, 0, None)
+
+
+def test_counting_by_utterance_gives_the_figures_of_all_frames() -> None:
+    """Phones that come late, phones beyond the labels, frames without a phone, utterances without phones."""
+    rng = np.random.default_rng(1)
+    tally, truth, found = Tally(6), [], []
+    alone = rng.integers(6, size=70)
+    tally.add(alone)
+    for phones in ("ab", "ca", "d"):
+        labels = rng.integers(6, size=30)
+        tally.add(
+            labels, [(phone, 10 * place - 3, 10 * place + 5) for place, phone in enumerate(phones)] + [("z", 40, 50)]
+        )
+        for place, phone in enumerate(phones):
+            part = labels[max(0, 10 * place - 3) : 10 * place + 5]
+            truth += ["abcd".index(phone)] * len(part)
+            found += part.tolist()
+        alone = np.concatenate([alone, labels])
+    figures, expected = tally.quality(), quality(joint_counts(np.array(truth), np.array(found), (4, 6)))
+    assert figures.pnmi == pytest.approx(expected.pnmi)
+    assert (figures.phone_purity, figures.cluster_purity) == (expected.phone_purity, expected.cluster_purity)
+    assert (figures.frames, figures.phone_frames, figures.clusters) == (160, len(truth), 6)
+    shares = np.bincount(alone) / 160
+    assert figures.entropy == pytest.approx(-(shares * np.log(shares)).sum())
+    assert str(figures).startswith("PNMI 0.")

@@ -18,6 +18,7 @@ from scipy.signal import resample_poly
 from speechkit.cli import main
 from speechkit.common.errors import SpeechkitError
 from speechkit.data import extraction
+from speechkit.data import shards as shards_of
 from speechkit.data.adoption import adopt_manifest
 from speechkit.data.corpora import prepare_corpus
 from speechkit.data.extraction import Extractor, FeaturesConfig, extract
@@ -204,10 +205,10 @@ def killed_extraction(cuts: Path, out: Path, config: FeaturesConfig, shards: int
     """Extract in this process and die, as by kill -9, in the middle of the shard after `shards` whole ones."""
     whole, real = 0, extraction.run_shard
 
-    def counting(shard: extraction.Shard) -> extraction.ShardResult:
+    def counting(shard: shards_of.Shard) -> shards_of.ShardResult:
         nonlocal whole
         if whole == shards:
-            extraction.CmvnStats = Fatal  # type: ignore[misc, assignment]
+            shards_of.CmvnStats = Fatal  # type: ignore[misc, assignment]
         whole += 1
         return real(shard)
 

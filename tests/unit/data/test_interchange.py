@@ -74,7 +74,7 @@ def described(cuts: list[MonoCut]) -> Described:
 def back(kind: str, folder: Path, *options: str) -> dict[str, Described]:
     """What `import` and `validate` make of `folder`, by set."""
     out = folder.parent / "back"
-    assert main(["import", "--from", kind, "--in", str(folder), "--out", str(out), "--nj", "1", *options]) == 0
+    assert main(["import", "--format", kind, "--in", str(folder), "--out", str(out), "--nj", "1", *options]) == 0
     assert main(["validate", "--in", str(out), "--out", str(out / "valid"), "--max-bad-ratio", "0.5", "--nj", "1"]) == 0
     return {
         path.name.split("_")[1].split(".")[0]: described(list(read_cuts(path)))
@@ -89,7 +89,7 @@ def test_what_goes_out_comes_back(tmp_path: Path, kind: str, segments: bool) -> 
     if segments:
         cuts[0:1] = [part(cuts[0], "anna-0a", 0.0, 0.2), part(cuts[0], "anna-0b", 0.2, 0.2500625)]
     folder = write(tmp_path, train=cuts[:5], dev=cuts[5:])
-    assert main(["export", "--to", kind, "--in", str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert main(["export", "--format", kind, "--in", str(folder), "--out", str(tmp_path / "out")]) == 0
     assert back(kind, tmp_path / "out") == {"train": described(cuts[:5]), "dev": described(cuts[5:])}
 
 
@@ -136,7 +136,7 @@ def test_pipes_run_only_on_request(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "wav.scp").write_text(f"a cat '{tmp_path}/a.wav' |\nb {tmp_path}/none.ark:17\nc false |\n")
     (folder / "text").write_text("a one\nb two\nc three\n")
-    command = ["import", "--from", "kaldi", "--in", str(folder), "--out", str(tmp_path / "out"), "--nj", "1"]
+    command = ["import", "--format", "kaldi", "--in", str(folder), "--out", str(tmp_path / "out"), "--nj", "1"]
     assert main(command) == 1
     assert not (tmp_path / "out").exists()
     assert main([*command, "--run-pipes"]) == 0
@@ -160,7 +160,8 @@ def test_what_is_wrong_in_a_data_directory_costs_itself_alone(tmp_path: Path) ->
     (folder / "text").write_text("a1 one\na2 \t two  three \nb1 x\nc1 four\nd1 six\ng1 seven\nf1 x\ne1 y\n")
     out = tmp_path / "out"
     assert (
-        main(["import", "--from", "kaldi", "--in", str(folder), "--out", str(out), "--split", "dev", "--nj", "1"]) == 0
+        main(["import", "--format", "kaldi", "--in", str(folder), "--out", str(out), "--split", "dev", "--nj", "1"])
+        == 0
     )
     assert main(["validate", "--in", str(out), "--out", str(out / "valid"), "--max-bad-ratio", "1", "--nj", "1"]) == 0
     cuts = {cut.id: cut for cut in read_cuts(out / "valid" / "cuts_dev.jsonl.gz")}
@@ -193,7 +194,7 @@ def test_datasets_reads_an_audio_folder(tmp_path: Path) -> None:
     pytest.importorskip("torchcodec", reason="datasets needs torchcodec for audio, which is not installed")
     cuts = make_cuts(tmp_path / "corpus")
     folder = write(tmp_path, train=cuts[:4], test=cuts[4:])
-    assert main(["export", "--to", "audiofolder", "--in", str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert main(["export", "--format", "audiofolder", "--in", str(folder), "--out", str(tmp_path / "out")]) == 0
     found = datasets.load_dataset("audiofolder", data_dir=str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert {split: len(rows) for split, rows in found.items()} == {"train": 4, "test": 2}
     row = found["train"].cast_column("audio", datasets.Audio(decode=False))[1]
@@ -205,7 +206,7 @@ def test_datasets_reads_an_audio_folder(tmp_path: Path) -> None:
 def test_shar_holds_the_audio_in_order(tmp_path: Path) -> None:
     cuts = make_cuts(tmp_path / "corpus")
     folder = write(tmp_path, train=cuts)
-    export = ["export", "--to", "shar", "--in", str(folder), "--out", str(tmp_path / "shar"), "--shard-size", "4"]
+    export = ["export", "--format", "shar", "--in", str(folder), "--out", str(tmp_path / "shar"), "--shard-size", "4"]
     for _ in range(2):
         assert main(export) == 0
     assert [path.name for path in (tmp_path / "shar").iterdir()] == ["train"]
@@ -221,7 +222,7 @@ def test_shar_holds_the_audio_in_order(tmp_path: Path) -> None:
 def test_shar_holds_stored_features_too(tmp_path: Path) -> None:
     valid = write(tmp_path, train=make_cuts(tmp_path / "corpus", ("wav",)))
     assert main(["features", "--in", str(valid), "--out", str(tmp_path / "fbank"), "--nj", "1"]) == 0
-    assert main(["export", "--to", "shar", "--in", str(tmp_path / "fbank"), "--out", str(tmp_path / "shar")]) == 0
+    assert main(["export", "--format", "shar", "--in", str(tmp_path / "fbank"), "--out", str(tmp_path / "shar")]) == 0
     originals = list(read_cuts(tmp_path / "fbank" / "cuts_train.jsonl.gz"))
     found = list(CutSet.from_shar(in_dir=tmp_path / "shar" / "train"))
     assert len(found) == 6
@@ -233,11 +234,11 @@ def test_shar_holds_stored_features_too(tmp_path: Path) -> None:
     ("command", "message"),
     [
         (
-            "import --from kaldi --in nowhere --out out",
+            "import --format kaldi --in nowhere --out out",
             "wav.scp does not exist; give the folder of a Kaldi data directory",
         ),
-        ("import --from audiofolder --in nowhere --out out", "holds no metadata.csv or metadata.jsonl"),
-        ("export --to kaldi --in nowhere --out out", "does not exist"),
+        ("import --format audiofolder --in nowhere --out out", "holds no metadata.csv or metadata.jsonl"),
+        ("export --format kaldi --in nowhere --out out", "does not exist"),
     ],
 )
 def test_wrong_folders(
@@ -274,5 +275,5 @@ def test_parquet_files_of_the_hub(tmp_path: Path) -> None:
         parquet.write_table(pa.table(columns), folder / f"{name}.parquet")
     assert back("parquet", tmp_path / "hub") == {"train": described(cuts[:4]), "dev": described(cuts[4:])}
     parquet.write_table(pa.table({"audio": audio, "words said": ["x", "x"]}), folder / "test-0.parquet")
-    command = ["import", "--from", "parquet", "--in", str(tmp_path / "hub"), "--out", str(tmp_path / "out")]
+    command = ["import", "--format", "parquet", "--in", str(tmp_path / "hub"), "--out", str(tmp_path / "out")]
     assert main([*command, "--nj", "1"]) == 1

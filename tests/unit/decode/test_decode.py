@@ -127,7 +127,7 @@ def test_of_equal_points_the_plainest_comes_first_and_edges_are_told() -> None:
     assert points[0] == SweepPoint(Weights(lm=0.0, word=0.0), 5.0)
     points = rank([{weights: ["a"] for weights in grid}], lambda weights, words: 10.0 - weights.lm)
     assert points[0].weights.lm == LM_WEIGHTS[-1]
-    assert at_edge(points[0].weights) == ["lm"]
+    assert at_edge(points) == ["lm"]
 
 
 def test_an_empty_utterance_has_no_words(tmp_path: Path) -> None:

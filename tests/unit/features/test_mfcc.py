@@ -22,8 +22,8 @@ def waveform() -> torch.Tensor:
 
 def test_as_torchaudio_without_energy(waveform: torch.Tensor) -> None:
     kaldi = pytest.importorskip("torchaudio").compliance.kaldi
-    theirs = kaldi.mfcc(waveform[None] * 32768, use_energy=False, dither=0.0, num_mel_bins=23, high_freq=-400.0)
-    ours = mfcc(Fbank(FbankConfig(num_bins=23)).extract(waveform))
+    theirs = kaldi.mfcc(waveform[None] * 32768, use_energy=False, dither=0.0)
+    ours = Mfcc(MfccConfig(delta_order=0)).extract(waveform)
     assert ours.shape == theirs.shape == (98, 13)
     torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=0)
 
@@ -71,7 +71,7 @@ def test_short_and_empty_features() -> None:
 def test_from_the_waveform_with_derivatives(waveform: torch.Tensor) -> None:
     found = Mfcc(MfccConfig()).extract(waveform)
     assert found.shape == (98, 39)
-    assert torch.equal(found, add_deltas(mfcc(Fbank(FbankConfig(num_bins=23)).extract(waveform))))
+    assert torch.equal(found, add_deltas(mfcc(Fbank(MfccConfig().fbank).extract(waveform))))
     bare = Mfcc(MfccConfig(fbank=FbankConfig(num_bins=40), num_cepstra=40, delta_order=0))
     assert bare.extract(waveform).shape == (98, 40)
     with pytest.raises(ValueError, match="30 cepstra do not come out of 23"):

@@ -1,25 +1,24 @@
-"""Labels by the command: cepstra first, then a layer of a model, and what they say about the phones."""
+"""Labels by the command: processes, batches, ensembles, and what does not go together. The checklist of HuBERT
+(tests/unit/models) has what the labels are."""
 
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import torch
-from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
-from lhotse.supervision import AlignmentItem
+from sounds import read_sound, write_sounds
 
 from speechkit.cli import main
-from speechkit.cluster.kmeans import assign
+from speechkit.cluster.kmeans import KMeansConfig
 from speechkit.common.seeds import seed_everything
 from speechkit.config.load import from_dict
 from speechkit.data.labels import LabelFile
-from speechkit.features.mfcc import Mfcc, MfccConfig
-from speechkit.tasks.pretrain import PretrainConfig, load_encoder
+from speechkit.models.wav2vec2 import Wav2Vec2
+from speechkit.tasks.clusters import ClusterConfig, make_labels
+from speechkit.tasks.pretrain import PretrainConfig, save_pretrained
+from speechkit.tasks.sources import Cepstra, Layer
 from speechkit.train.checkpoint import load_tensors
 
-RATE = 16000
 MODEL = {
     "wav2vec2": {
         "encoder": {
@@ -30,29 +29,22 @@ MODEL = {
         }
     }
 }  # fmt: skip
+WITH_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sequences of five harmonic sounds with their true times."""
-    folder = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 12), ("dev", 3)):
-        cuts = []
-        for number in range(count):
-            name, items, parts, place = f"{split}{number}", [], [], 0
-            for sound in rng.integers(5, size=6).tolist():
-                size = int(rng.integers(1200, 2400))
-                time = np.arange(size) / RATE
-                parts.append(sum(np.sin(2 * np.pi * 300 * (sound + 1) * k * time) / k for k in (1, 2, 3)))
-                items.append(AlignmentItem("abcde"[sound], place / RATE, size / RATE))
-                place += size
-            waveform = 0.1 * np.concatenate(parts) + rng.normal(0, 0.003, size=place)
-            soundfile.write(folder / f"{name}.wav", waveform, RATE, subtype="PCM_16")
-            recording = Recording.from_file(folder / f"{name}.wav", recording_id=name)
-            supervision = SupervisionSegment(name, name, 0, recording.duration, alignment={"phone": items})
-            cuts.append(MonoCut(name, 0, recording.duration, 0, recording=recording, supervisions=[supervision]))
-        CutSet.from_cuts(cuts).to_file(folder / f"cuts_{split}.jsonl.gz")
+    """Recordings of five sounds, with their times."""
+    return write_sounds(tmp_path_factory.mktemp("sounds"))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of two layers that was not trained."""
+    config = from_dict(PretrainConfig, MODEL, "test")
+    seed_everything(0)
+    folder = tmp_path_factory.mktemp("model") / "final"
+    save_pretrained(folder, config, Wav2Vec2(config.wav2vec2).state_dict())
     return folder
 
 
@@ -60,51 +52,93 @@ def cluster(data: Path, out: Path, *more: str) -> int:
     return main(["cluster", "--data", str(data), "--out", str(out), "--set", "kmeans.clusters=8", *more])
 
 
-def test_labels_of_cepstra(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """HuBERT, must have 1, 7 and 10: fitted on train alone, 39 cepstra, figures against the true phones."""
-    assert cluster(data, tmp_path / "one", "--nj", "1") == 0
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("train: PNMI ")
-    figures = json.loads((tmp_path / "one/quality.json").read_text())
-    assert figures["dev"]["pnmi"] > 0.8
-    assert figures["dev"]["phone_purity"] > 0.8
-    labels = LabelFile(tmp_path / "one", "dev")
-    assert labels.frame_rate == 100
-    assert labels.origin["features"] == "mfcc"
-    assert labels.origin["clusters"] == len(labels.names) == 8
-    centres = load_tensors(tmp_path / "one/kmeans/centres.safetensors")["centres"]
-    waveform = torch.from_numpy(soundfile.read(data / "dev1.wav", dtype="float32")[0])
-    expected = assign(Mfcc(MfccConfig()).extract(waveform), centres)[0]
-    assert labels["dev1"].tolist() == expected.tolist()
-    assert centres.shape == (8, 39)
-    # Processes change nothing, nor does what dev holds.
-    assert cluster(data, tmp_path / "two", "--nj", "2", "--sets", "train") == 0
-    for name in ("train.bin", "train.jsonl"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+@pytest.mark.parametrize("layer", [False, True])
+def test_processes_change_nothing(data: Path, model: Path, tmp_path: Path, layer: bool) -> None:
+    more = ["--checkpoint", str(model), "--layer", "1"] if layer else []
+    for count in ("1", "2"):
+        assert cluster(data, tmp_path / count, "--nj", count, *more) == 0
+    for name in ("train.bin", "train.jsonl", "dev.bin", "quality.json"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
 
-def test_labels_of_a_layer_carry_model_and_rate(data: Path, tmp_path: Path) -> None:
-    """HuBERT, must have 1 and 6."""
-    from speechkit.models.wav2vec2 import Wav2Vec2
-    from speechkit.tasks.pretrain import save_pretrained
+class OnAnotherDevice(Cepstra):
+    """Not on the CPU, as far as the work is divided."""
 
-    config = from_dict(PretrainConfig, MODEL, "test")
-    seed_everything(0)
-    save_pretrained(tmp_path / "model", config, Wav2Vec2(config.wav2vec2).state_dict())
-    layer = ["--checkpoint", str(tmp_path / "model"), "--layer", "1"]
-    assert cluster(data, tmp_path / "labels", *layer, "--nj", "1") == 0
-    labels = LabelFile(tmp_path / "labels", "dev")
-    assert labels.frame_rate == 50
-    assert labels.origin["layer"] == 1
-    assert len(str(labels.origin["model"])) == 64
-    waveform = torch.from_numpy(soundfile.read(data / "dev0.wav", dtype="float32")[0])
-    hidden = load_encoder(tmp_path / "model")(waveform[None], torch.tensor([len(waveform)]))
-    centres = load_tensors(tmp_path / "labels/kmeans/centres.safetensors")["centres"]
-    assert labels["dev0"].tolist() == assign(hidden.layers[0][0], centres)[0].tolist()
+    device = torch.device("meta")
 
 
-def test_what_does_not_go_together(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cluster(data, tmp_path / "x", "--layer", "3") == 2
-    assert "--checkpoint and --layer go together" in capsys.readouterr().err
-    assert cluster(data, tmp_path / "x", "--checkpoint", str(data), "--layer", "3") == 1
-    assert "is not a pre-trained model" in capsys.readouterr().err
+def test_processes_read_for_a_gpu(data: Path, tmp_path: Path) -> None:
+    """Labels are the same if the process that writes them computes them all."""
+    config, cpu = ClusterConfig(kmeans=KMeansConfig(clusters=8)), torch.device("cpu")
+    for source, nj in ((Cepstra(), 1), (OnAnotherDevice(), 2)):
+        make_labels(source, data, tmp_path / f"{nj}", config, 0, nj, ["train", "dev"], cpu)
+    for name in ("train.bin", "train.jsonl", "dev.bin", "quality.json"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=WITH_GPU)])
+def test_a_layer_of_a_batch_is_that_of_each_waveform(data: Path, model: Path, device: str) -> None:
+    """As a GPU takes them; a waveform without a whole window has no frame."""
+    waveforms = [torch.from_numpy(read_sound(data, name)) for name in ("dev0", "dev1", "dev2")]
+    waveforms.insert(1, torch.zeros(100))
+    alone = Layer(model, 2)(waveforms)
+    source = Layer(model, 2, torch.device(device))
+    source.together = True
+    for one, other in zip(alone, source(waveforms), strict=True):
+        torch.testing.assert_close(other.cpu(), one, rtol=1e-3, atol=1e-4)
+    assert alone[1].shape == (0, 16)
+    assert (alone[0].shape[1], source.frame_rate) == (16, 50)
+
+
+def test_joined_cepstra_of_hardly_any_frames() -> None:
+    for samples, frames in ((100, 0), (400, 1), (560, 2)):
+        (found,) = Cepstra(splice=5)([torch.randn(samples)])
+        assert found.shape == (frames, 195)
+
+
+def test_a_share_of_the_utterances_and_groups_of_a_layer(data: Path, model: Path, tmp_path: Path) -> None:
+    """All utterances are labelled by clusters of some; columns of a layer are cut as those of cepstra are."""
+    layer = ["--checkpoint", str(model), "--layer", "1", "--nj", "1"]
+    assert cluster(data, tmp_path / "out", *layer, "--set", "share=0.5", "--groups", "2") == 0
+    assert cluster(data, tmp_path / "all", *layer, "--set", "groups=2") == 0
+    labels, centres = [], []
+    for folder in (tmp_path / "out/0", tmp_path / "all/0"):
+        labels.append(LabelFile(folder, "train"))
+        centres.append(load_tensors(folder / "kmeans/centres.safetensors")["centres"])
+    assert list(labels[0]) == list(labels[1])
+    assert centres[0].shape == (8, 8)
+    assert not torch.equal(*centres)
+
+
+def test_sets_without_phones_have_figures_of_the_clusters(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lhotse import CutSet
+
+    bare = CutSet.from_file(data / "cuts_train.jsonl.gz").map(_without_phones)
+    bare.to_file(tmp_path / "cuts_train.jsonl.gz")
+    assert cluster(tmp_path, tmp_path / "out", "--sets", "train", "--nj", "1") == 0
+    figures = json.loads((tmp_path / "out/quality.json").read_text())["train"]
+    assert (figures["pnmi"], figures["clusters"]) == (None, 8)
+    assert figures["frames"] == sum(map(len, LabelFile(tmp_path / "out", "train").values()))
+    assert f"train: {figures['used']} of 8 clusters used, entropy" in capsys.readouterr().out
+
+
+def _without_phones(cut: object) -> object:
+    cut.supervisions[0].alignment = None  # type: ignore[attr-defined]
+    return cut
+
+
+def test_what_does_not_go_together(data: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layer = ["--checkpoint", str(model), "--layer", "1"]
+    for arguments, code, message in (
+        (["--layer", "3"], 2, "--checkpoint and --layer go together"),
+        (["--checkpoint", str(data), "--layer", "3"], 1, "is not a pre-trained model"),
+        (["--checkpoint", str(model), "--layer", "3"], 1, "has layers 1 to 2, not 3; correct --layer"),
+        ([*layer, "--splice", "3"], 2, "--splice is for MFCC; leave it out with --checkpoint"),
+        (["--splice", "2"], 2, "splice must be an odd number of frames, not 2"),
+        (["--groups", "4", "--nj", "1"], 1, "frames of 39 values cannot be cut into 4 equal groups"),
+    ):
+        assert cluster(data, tmp_path / "x", *arguments) == code
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()

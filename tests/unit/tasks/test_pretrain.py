@@ -101,7 +101,7 @@ def test_it_learns_what_comes_next_and_resumes_as_if_never_killed(
 
 
 def test_the_encoder_comes_back_without_masks_and_dropout(data: Path, tmp_path: Path) -> None:
-    """HuBERT, must have 6: layers are counted from 1, nothing is random."""
+    """Checklist 5.6: layers are counted from 1, nothing is random."""
     assert pretrain(data, tmp_path / "model", "wav2vec2", "--set", "train.max_updates=2") == 0
     encoder = load_encoder(tmp_path / "model/final")
     waveforms, lengths = torch.randn(2, 1600), torch.tensor([1600, 900])

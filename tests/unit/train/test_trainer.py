@@ -1,9 +1,6 @@
 """The trainer on a small regression: resume, accumulation, averaging, and what is not finite."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,6 +139,17 @@ def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(accumulated[name], joined[name], atol=1e-6, rtol=1e-5)
 
 
+def test_figures_are_means_over_batches(tmp_path: Path) -> None:
+    class Counted(Regression):
+        def loss(self, model: nn.Module, batch: Sample) -> tuple[Tensor, float, dict[str, float]]:
+            loss, count, _ = super().loss(model, batch)
+            return loss, count, {"rows": count}
+
+    train(tmp_path, Data(), Counted(), max_updates=4, log_every=4, accumulate=7)
+    (line,) = (line for line in events(tmp_path) if line["kind"] == "train")
+    assert line["rows"] == pytest.approx(26 / 7)
+
+
 def test_a_loss_that_stays_not_finite_stops_with_one_line_that_names_the_batch(tmp_path: Path) -> None:
     with pytest.raises(SpeechkitError, match=r"not finite in 3 updates in a row.*rows.*lower train\.schedule\.peak"):
         train(tmp_path, Data(), Regression(poison=8), max_nonfinite=3)
@@ -152,46 +160,3 @@ def test_a_loss_that_stays_not_finite_stops_with_one_line_that_names_the_batch(t
 def test_an_empty_training_set_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SpeechkitError, match="no batch"):
         train(tmp_path, Data(sizes=()))
-
-
-SCRIPT = """
-import sys, torch
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from test_trainer import Data, Regression, config
-from speechkit.train.distributed import join, leave
-from speechkit.train.trainer import Trainer
-from torch import nn
-world = join()
-task = Regression()
-task.module = nn.Sequential(nn.Linear(3, 2))
-nn.init.constant_(task.module[0].weight, 0.3); nn.init.zeros_(task.module[0].bias)
-data = Data()
-if world.size > 1:
-    data.samples = data.samples[world.rank::2][:3]
-    batches = data.samples
-else:
-    pairs = [(data.samples[i], data.samples[i + 1]) for i in (0, 2, 4)]
-    batches = [(torch.cat([a[0], b[0]]), torch.cat([a[1], b[1]])) for a, b in pairs]
-class Fixed:
-    def epoch(self, epoch, skip):
-        yield from batches[skip:]
-weights = Trainer(config(max_updates=6, average_best=1), task, Fixed(), Path(sys.argv[2]), 1, world).run()
-if world.is_main:
-    torch.save(weights, sys.argv[3])
-leave(world)
-"""
-
-
-def test_two_processes_give_the_weights_of_one_with_their_batches_joined(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    here = str(Path(__file__).parent)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for command, name in ((launch, "two"), ([sys.executable], "one")):
-        arguments = [str(script), here, str(tmp_path / name), str(tmp_path / f"{name}.pt")]
-        subprocess.run([*command, *arguments], check=True, env=environment, capture_output=True, timeout=120)
-    one, two = torch.load(tmp_path / "one.pt"), torch.load(tmp_path / "two.pt")
-    for name in one:
-        torch.testing.assert_close(one[name], two[name], atol=1e-6, rtol=1e-5)

@@ -1,0 +1,112 @@
+"""Train a Transformer language model; running the same command again resumes where it stopped."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from speechkit.tasks.language_model import LmConfig, LmText
+    from speechkit.train.distributed import World
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `speechkit lm`."""
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of the model and its training")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the configuration"
+    )
+    parser.add_argument(
+        "--text", type=Path, required=True, help="training text, one sentence per line; gzip or plain, of any size"
+    )
+    dev = parser.add_mutually_exclusive_group(required=True)
+    dev.add_argument("--dev-text", type=Path, help="text that chooses the best weights")
+    dev.add_argument("--dev-cuts", type=Path, help="cuts whose transcripts do that, with --lang")
+    parser.add_argument("--lang", type=Path, help="language folder that tells the words of --dev-cuts")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model, in its subfolder final")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of sentences and dropout")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train a model, write its best weights to OUT/final and print its perplexity."""
+    import functools
+
+    from speechkit.common.errors import UsageError
+    from speechkit.common.memory import keep_freed_memory
+    from speechkit.config.load import load_config
+    from speechkit.lm.counts import read_sentences
+    from speechkit.tasks.language_model import LmConfig, LmText, prepare_text
+    from speechkit.train.distributed import join, leave
+
+    if (args.dev_cuts is None) != (args.lang is None):
+        raise UsageError("--dev-cuts and --lang go together: the language folder tells the words of transcripts")
+    keep_freed_memory()
+    config = load_config(LmConfig, args.config, args.set)
+    world = join()
+    if world.is_main:
+        train = LmText(args.text, functools.partial(read_sentences, args.text))
+        prepare_text(args.out / "text", config, train, _dev_text(args))
+    world.total(0.0)  # the others wait for the text
+    _train(args, config, world)
+    leave(world)
+
+
+def _dev_text(args: argparse.Namespace) -> "LmText":
+    import functools
+
+    from speechkit.cli.lang import supervision_fields
+    from speechkit.lm.counts import read_sentences
+    from speechkit.tasks.language_model import LmText
+    from speechkit.text.lang import Lang
+
+    if args.dev_text:
+        return LmText(args.dev_text, functools.partial(read_sentences, args.dev_text))
+    lang = Lang.load(args.lang)
+    return LmText(args.dev_cuts, lambda: map(lang.reference, supervision_fields(args.dev_cuts)))
+
+
+def _train(args: argparse.Namespace, config: "LmConfig", world: "World") -> None:
+    import shlex
+    import sys
+
+    import torch
+
+    from speechkit.common.environment import report
+    from speechkit.common.files import write_json, write_text
+    from speechkit.common.seeds import seed_everything
+    from speechkit.config.load import dump_yaml
+    from speechkit.tasks.language_model import LanguageModel, LmTask, prepared_units
+    from speechkit.train.trainer import Trainer
+
+    seed_everything(args.seed, "weights")
+    model = LanguageModel(config, prepared_units(args.out / "text"))
+    task = LmTask(model, args.out / "text", args.seed, world)
+    record = task.record()
+    log.info(
+        "%.2f M parameters, %d tokens, %d words of training text, on %s",
+        record["num_params"] / 1e6,
+        len(model.units),
+        record["train"]["words"],
+        world.device,
+    )
+    if world.is_main:
+        write_text(args.out / "config.yaml", dump_yaml(config))
+        command = shlex.join(["speechkit", *sys.argv[1:]])
+        write_json(args.out / "run.json", {"command": command, "seed": args.seed, "environment": report(), **record})
+    trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
+    weights = trainer.run()
+    if not world.is_main:
+        return
+    model.save(args.out / "final", weights)
+    model.module.load_state_dict(weights)
+    model.module.eval()
+    with torch.inference_mode():
+        figures, counts = task.validate().metrics, record["dev"]
+    log.info("trained for %.0f s; the model is %s", trainer.progress.seconds, args.out / "final")
+    print(
+        f"perplexity {figures['word_perplexity']:.2f} per word, {figures['perplexity']:.2f} per token of "
+        f"{args.dev_text or args.dev_cuts}: {counts['words'] + counts['sentences']} words and sentence ends, "
+        f"{counts['unknown']} unknown"
+    )

@@ -1,0 +1,117 @@
+"""What is clustered or stored as features: frames of waveforms, cepstra or a layer of a self-supervised model."""
+
+import functools
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, get_args
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from speechkit.common.errors import SpeechkitError, UsageError
+from speechkit.common.files import read_json
+from speechkit.config.load import to_dict
+from speechkit.features.mfcc import Mfcc, MfccConfig
+from speechkit.models.finetuned import FinetunedEncoder
+from speechkit.models.speech_encoder import SpeechEncoder
+from speechkit.tasks.objective import LossName
+from speechkit.tasks.pretrain import TASK, load_encoder
+from speechkit.tasks.recognizer import Recognizer
+from speechkit.train.checkpoint import MODEL
+
+CPU = torch.device("cpu")
+
+
+class Frames(Protocol):
+    """Frames of waveforms, `frame_rate` a second and each `window` seconds wide; `origin` says what they are."""
+
+    frame_rate: float
+    window: float
+    sampling_rate: int
+    origin: dict[str, Any]
+    device: torch.device
+
+    def __call__(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """Frames `(T, D)` of each waveform `(S,)` in [-1, 1]."""
+        ...
+
+
+class Cepstra:
+    """13 cepstra with first and second derivatives, 100 frames a second: what HuBERT's first iteration clusters.
+
+    With `splice` each frame is joined with its neighbours in a window of so many, the edges repeated; the values of
+    one kind (static, first, second derivative) stand together, so that three groups of columns are the three kinds.
+    """
+
+    frame_rate = 100.0
+    device = CPU
+
+    def __init__(self, splice: int = 1) -> None:
+        if splice < 1 or splice % 2 == 0:
+            raise UsageError(f"splice must be an odd number of frames, not {splice}")
+        self._config, self._splice = MfccConfig(), splice
+        self._mfcc = Mfcc(self._config)
+        self.sampling_rate, self.window = self._config.fbank.sampling_rate, self._config.fbank.frame_length_ms / 1000
+        self.origin: dict[str, Any] = {"features": "mfcc", "config": to_dict(self._config), "splice": splice}
+
+    def __call__(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """Frames `(T, 39 splice)`."""
+        return [self._spliced(self._mfcc.extract(waveform)) for waveform in waveforms]
+
+    def _spliced(self, x: Tensor) -> Tensor:
+        reach, frames = self._splice // 2, torch.arange(len(x))
+        window = (frames[:, None] + torch.arange(-reach, reach + 1)).clamp(0, max(0, len(x) - 1))
+        kinds = x[window].view(len(x), self._splice, self._config.delta_order + 1, self._config.num_cepstra)
+        return kinds.transpose(1, 2).flatten(1)
+
+
+class Layer:
+    """Hidden states of one layer of a pre-trained or fine-tuned model, counted from 1, without masks and dropout.
+
+    A GPU takes the waveforms of a call as one batch, a CPU, where padding costs time, one by one. Each process reads
+    the model once.
+
+    Raises:
+        SpeechkitError: no such model, or one without such a layer.
+    """
+
+    def __init__(self, checkpoint: Path, layer: int, device: torch.device = CPU) -> None:
+        self._checkpoint, self._layer, self.device = checkpoint, layer, device
+        self.together = device.type != "cpu"
+        config = _encoder(checkpoint, device).config
+        if not 1 <= layer <= config.transformer.layers:
+            raise SpeechkitError(
+                f"{checkpoint} has layers 1 to {config.transformer.layers}, not {layer}; correct --layer"
+            )
+        self.sampling_rate, self.frame_rate = config.sampling_rate, config.sampling_rate / config.extractor.hop
+        self.window = config.extractor.window / config.sampling_rate
+        digest = hashlib.sha256((checkpoint / MODEL).read_bytes()).hexdigest()
+        self.origin: dict[str, Any] = {"features": "model", "model": digest, "layer": layer}
+
+    def __call__(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """Frames `(T, dim)`."""
+        if self.together:
+            return list(self._hidden(waveforms))
+        return [frames for waveform in waveforms for frames in self._hidden([waveform])]
+
+    @torch.inference_mode()
+    def _hidden(self, waveforms: Sequence[Tensor]) -> Iterator[Tensor]:
+        encoder = _encoder(self._checkpoint, self.device)
+        samples = torch.tensor([len(waveform) for waveform in waveforms], device=self.device)
+        frames, lengths, _ = encoder.extract(pad_sequence(list(waveforms), batch_first=True).to(self.device), samples)
+        hidden = encoder.transformer.layers(encoder.enter(frames), lengths, self._layer)[-1]
+        return (each[:length] for each, length in zip(hidden, lengths.tolist(), strict=True))
+
+
+@functools.lru_cache(maxsize=1)
+def _encoder(checkpoint: Path, device: torch.device) -> SpeechEncoder:
+    """The model in this process: sources are sent to others without it."""
+    document = checkpoint / TASK
+    if document.is_file() and read_json(document)["task"] in get_args(LossName):
+        module = Recognizer.load(checkpoint).module
+        if not isinstance(module, FinetunedEncoder):
+            raise SpeechkitError(f"{checkpoint} reads features; name a pre-trained or fine-tuned model")
+        return module.encoder.eval().to(device)
+    return load_encoder(checkpoint).to(device)
