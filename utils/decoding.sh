@@ -13,15 +13,7 @@ if [[ $decode == greedy || $decode == both ]]; then
     done
 fi
 if [[ $decode != greedy ]]; then
-    method=wfst
-    model=(--graph "$lang/graph")
-    if [[ $fsa_engine == k2 ]]; then
-        model+=(--wfst-backend k2)
-    fi
-    if [[ $decode == beam ]]; then
-        method=beam
-        model=(--lm "$lm")
-    fi
+    language_model_search
     dev=$exp/decode_dev_$method
     step "$dev" --needs "$exp/final" --needs "$data/fbank/cuts_dev.jsonl.gz" --needs "${model[1]}" -- \
         speechkit decode --checkpoint "$exp/final" --cuts "$data/fbank/cuts_dev.jsonl.gz" --out "$dev" \

@@ -43,6 +43,8 @@ export PYTHONUTF8=1               # file names are UTF-8 in Python too, whatever
 
 # shellcheck source=utils/options.sh
 . "$SPEECHKIT_ROOT/utils/options.sh"
+# shellcheck source=utils/steps.sh
+. "$SPEECHKIT_ROOT/utils/steps.sh"
 # shellcheck source=utils/dry_run.sh
 . "$SPEECHKIT_ROOT/utils/dry_run.sh"
 
@@ -59,7 +61,7 @@ system_names() {
 
 # shellcheck disable=SC2034       # recipes and systems use them
 {
-    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 layer=3 nj=1 decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
+    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 layer=3 rounds=2 nj=1 decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
     force=false dry_run=false help=false
     data=data                     # not an option: a recipe may choose a folder below data/
 }
@@ -77,6 +79,7 @@ option set_pretrain key=value "change one value of the configuration of the pre-
 option pretrained path "folder of the pre-training (default exp/SYSTEM-pretrained)"
 option clusters string "hubert: numbers of clusters, one for each iteration"
 option layer int:1.. "hubert: layer whose hidden states are clustered, counted from 1"
+option rounds int:1.. "pseudo-label: rounds of labelling and training, fewer if dev gets worse"
 option nj int:1.. "number of parallel processes"
 option decode one-of:greedy,beam,wfst,both "how to decode: without LM, by beam search or on a graph of lexicon and LM (both: greedy, wfst)"
 option lm file "n-gram model in ARPA format for decoding (default: the one of stage 2)"
@@ -174,8 +177,6 @@ mode=run                          # run, plan (--dry-run) or help
 stage_number=
 stage_titles=()
 stages_seen=0
-declare -A producers=()           # stage that makes an output, for every step of the recipe
-result_line=                      # the last error rate that a command printed
 
 begin() {
     local argument
@@ -265,7 +266,20 @@ neural_lm() {
     fi
 }
 
+# Sets method and model: the search with the language model, as options of speechkit decode.
+# shellcheck disable=SC2034,SC2154
+language_model_search() {
+    method=wfst model=(--graph "$lang/graph")
+    if [[ $fsa_engine == k2 ]]; then
+        model+=(--wfst-backend k2)
+    fi
+    if [[ $decode == beam ]]; then
+        method=beam model=(--lm "$lm")
+    fi
+}
+
 # Sets unlabelled and labelled: audio to pre-train on, and features with the transcripts that training may use.
+# shellcheck disable=SC2034       # systems use them
 labelled_part() {
     unlabelled=$data/valid labelled=$data/fbank
     if ((labels < 100)); then
@@ -290,201 +304,6 @@ system_stages() {
 decoding_stages() {
     # shellcheck source=utils/decoding.sh
     . "$SPEECHKIT_ROOT/utils/decoding.sh"
-}
-
-step() {
-    local out=$1 inputs=() keep='' command=()
-    shift
-    read_step "$@"
-    producers[$out]=$stage_number
-    if ! in_range; then
-        return 0
-    fi
-    if [[ $mode == plan ]]; then
-        plan_step
-        return 0
-    fi
-    check_inputs
-    lock "$out"
-    local verdict action hash reason
-    verdict=$(marks start) || exit 1
-    IFS=$'\t' read -r action hash reason <<<"$verdict"
-    case $action in
-        skip) printf 'stage %d: %s is up to date\n' "$stage_number" "$out" ;;
-        refuse) refuse "$reason" ;;
-        run) make_output "$reason" ;;
-    esac
-    exec {lock_file}>&-
-}
-
-always() {
-    local out='' inputs=() keep='' command=()
-    read_step "$@"
-    if ! in_range; then
-        return 0
-    fi
-    if [[ $mode == plan ]]; then
-        plan_always
-        return 0
-    fi
-    check_inputs
-    start_command "$exp/log/$stage_number-$(basename -- "${command[1]-${command[0]}}").log"
-    local output line
-    output=$(SPEECHKIT_LOG=$(absolute "$log") "${command[@]}")
-    end_command
-    if [[ -n $output ]]; then
-        printf '%s\n' "$output"
-    fi
-    while IFS= read -r line; do
-        if [[ $line == %* ]]; then
-            result_line=$line
-        fi
-    done <<<"$output"
-}
-
-# read_step WORDS...: fill inputs (as options of speechkit mark), keep and command of the caller.
-read_step() {
-    while (($# > 0)); do
-        case $1 in
-            --needs | --files)
-                inputs+=("$1=$2")
-                shift 2
-                ;;
-            --keep)
-                keep=--keep
-                shift
-                ;;
-            --)
-                shift
-                command=("$@")
-                return 0
-                ;;
-            *) fail "stage $stage_number: a step has the unknown word '$1' before its command" ;;
-        esac
-    done
-    fail "stage $stage_number: a step has no command"
-}
-
-# Every input has to exist and, where a step of this recipe makes it, to be finished.
-check_inputs() {
-    local message
-    message=$(missing_input)
-    if [[ -n $message ]]; then
-        fail "stage $stage_number: $message"
-    fi
-}
-
-missing_input() {
-    local input path maker
-    for input in "${inputs[@]}"; do
-        path=${input#*=}
-        maker=$(maker_of "$path")
-        if [[ -z $maker ]]; then
-            if [[ ! -e $path ]]; then
-                printf '%s does not exist' "$path"
-                return 0
-            fi
-        elif [[ -z ${planned[$maker]-} ]] && { [[ ! -e $path ]] || ! is_done "$maker"; }; then
-            printf '%s is %s: run stage %d first (%s)' "$path" "$(state_of "$path")" "${producers[$maker]}" \
-                "$(quoted "./$recipe_name" --stage "${producers[$maker]}" "${given_words[@]}")"
-            return 0
-        fi
-    done
-}
-
-# The output of this recipe that PATH is or lies in, empty for a file from elsewhere.
-maker_of() {
-    local path=$1
-    while [[ -z ${producers[$path]-} ]]; do
-        if [[ $path != */* || -z ${path%/*} ]]; then
-            return 0
-        fi
-        path=${path%/*}
-    done
-    printf %s "$path"
-}
-
-is_done() {
-    [[ -e $1/.done.json || -e $(dirname -- "$1")/.$(basename -- "$1").done.json ]]
-}
-
-state_of() {
-    if [[ -e $1 ]]; then
-        printf 'not finished'
-    else
-        printf missing
-    fi
-}
-
-# Two runs must not make one output at the same time; a job that outlived its run.sh holds the lock too.
-lock() {
-    local file
-    file=$(dirname -- "$1")/.$(basename -- "$1").lock
-    mkdir -p -- "$(dirname -- "$file")"
-    exec {lock_file}>>"$file"
-    if ! flock --nonblock "$lock_file"; then
-        fail "stage $stage_number: another run is making $1: wait for it or stop it"
-    fi
-}
-
-# marks check|start: compare the caller's step with the mark of its output.
-marks() {
-    local redo='' path
-    local words=(--out "$out" "${inputs[@]}" "${command[@]/#/--command=}")
-    if [[ -n $keep ]]; then
-        words+=(--keep)
-    fi
-    if [[ $force == true ]]; then
-        redo='--force'
-    elif given stage && ((stage >= FIRST_REDONE_STAGE)); then
-        redo='asked for with --stage'
-    fi
-    for path in "${!planned[@]}"; do
-        words+=("--planned=$path=${planned[$path]}")
-    done
-    SPEECHKIT_LOG='' speechkit mark "$1" "--redo=$redo" "${words[@]}"
-}
-
-refuse() {
-    complain "stage $stage_number: $out was made with something else: $1"
-    fail "it is kept: --force makes it again in its place, --exp DIR (or --pretrained DIR) makes another beside it"
-}
-
-make_output() {
-    local folder=$data
-    if [[ $out == "$exp" || $out == "$exp"/* ]]; then
-        folder=$exp
-    fi
-    printf 'stage %d: making %s (%s)\n' "$stage_number" "$out" "$1"
-    start_command "$folder/log/$stage_number-$(basename -- "$out").log"
-    making=$out
-    SPEECHKIT_LOG=$(absolute "$log") "${command[@]}"
-    making=
-    end_command
-    SPEECHKIT_LOG='' speechkit mark finish --out "$out"
-    printf 'stage %d: %s made in %s (log: %s)\n' "$stage_number" "$out" "$(duration $((SECONDS - running_since)))" "$log"
-}
-
-start_command() {
-    log=$1
-    mkdir -p -- "$(dirname -- "$log")"
-    running=$(quoted "${command[@]}")
-    running_since=$SECONDS
-    printf '  %s\n' "$running"
-    printf '# %s\n# called by%s on %s, %s\n' "$running" "$recipe_call" "$HOSTNAME" "$(date --iso-8601=seconds)" >>"$log"
-}
-
-end_command() {
-    running=
-    printf '# ended with code 0 after %s\n' "$(duration $((SECONDS - running_since)))" >>"$log"
-}
-
-absolute() {
-    if [[ $1 == /* ]]; then
-        printf %s "$1"
-    else
-        printf %s "$PWD/$1"
-    fi
 }
 
 # ---- the end ---------------------------------------------------------------------------------------------------

@@ -1,20 +1,25 @@
 # shellcheck shell=bash disable=SC2154
-# Stage 6 of every system that ends in a recogniser: CTC, or LF-MMI by --set loss=lfmmi, on transcribed audio.
+# Training of recognisers: CTC, or LF-MMI by --set loss=lfmmi, on transcribed audio; stage 6 of most systems.
 # The recipe sets: labelled lang hmm exp config overrides fsa_engine seed
 
 # training TITLE [CHECKPOINT]: train from the start on features, or fine-tune a pre-trained model on waveforms.
 training() {
-    local inputs=(--needs "$labelled" --needs "$lang" --needs "$config") words=()
     stage 6 "$1"
-    if (($# > 1)); then
-        inputs+=(--needs "$2")
-        words+=(--init "$2")
+    recogniser "$exp" "$config" "$labelled" ${2:+--init "$2"}
+}
+
+# recogniser OUT CONFIG DATA [OPTION CHECKPOINT]: a step that trains one, which begins with CHECKPOINT as OPTION tells.
+recogniser() {
+    local model=$1 settings=$2 audio=$3 words=("${@:4}")
+    local inputs=(--needs "$audio" --needs "$lang" --needs "$settings")
+    if ((${#words[@]} > 0)); then
+        inputs+=(--needs "${words[1]}")
     fi
     if [[ " ${overrides[*]-} " == *" lfmmi.numerator=alignment "* ]]; then
         inputs+=(--needs "$hmm/ali")
         words+=(--alignments "$hmm/ali/cuts_train_ali.jsonl.gz")
     fi
-    step "$exp" "${inputs[@]}" --keep -- \
-        speechkit train --config "$config" "${overrides[@]}" --data "$labelled" --lang "$lang" "${words[@]}" \
-        --out "$exp" --fsa-engine "$fsa_engine" --seed "$seed"
+    step "$model" "${inputs[@]}" --keep -- \
+        speechkit train --config "$settings" "${overrides[@]}" --data "$audio" --lang "$lang" "${words[@]}" \
+        --out "$model" --fsa-engine "$fsa_engine" --seed "$seed"
 }

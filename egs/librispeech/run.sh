@@ -32,7 +32,7 @@ if [[ -n $labels ]]; then
         usage_error "--labels and --train-sets choose the same: give one of them"
     fi
     declare -A sets_of=([10min]=10min-0 [1h]=1h [10h]=10h [100h]=train-clean-100
-        [960h]=train-clean-100,train-clean-360,train-other-500)
+        [960h]='train-clean-100,train-clean-360,train-other-500')
     train_sets=${sets_of[$labels]}
     lm_text=${lm_text:-corpus}
 fi

@@ -34,6 +34,8 @@ COMMANDS = {
     "pretrain": "pre-train a self-supervised model",
     "cluster": "make frame labels by k-means",
     "train": "train a model",
+    "pseudo-label": "label audio without transcripts by a trained model, to train on it",
+    "rounds": "compare the rounds of pseudo-labelling and take the best model",
     "decode": "recognise a set, with or without a language model",
     "score": "count errors against the reference",
     "results": "write the table of results",
@@ -75,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    module = importlib.import_module(f"speechkit.cli.{command}")
+    module = importlib.import_module(f"speechkit.cli.{command.replace('-', '_')}")
     parser = Parser(prog=f"speechkit {command}", description=module.__doc__)
     module.add_arguments(parser)
     parser.check_options(arguments[1:])
