@@ -61,7 +61,7 @@ system_names() {
 
 # shellcheck disable=SC2034       # recipes and systems use them
 {
-    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 layer=3 rounds=2 nj=1 decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
+    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 layer=3 rounds=2 student=scratch nj=1 decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
     force=false dry_run=false help=false
     data=data                     # not an option: a recipe may choose a folder below data/
 }
@@ -80,6 +80,7 @@ option pretrained path "folder of the pre-training (default exp/SYSTEM-pretraine
 option clusters string "hubert: numbers of clusters, one for each iteration"
 option layer int:1.. "hubert: layer whose hidden states are clustered, counted from 1"
 option rounds int:1.. "pseudo-label: rounds of labelling and training, fewer if dev gets worse"
+option student one-of:scratch,continue "pseudo-label: train each student from the start, or from its teacher's weights"
 option nj int:1.. "number of parallel processes"
 option decode one-of:greedy,beam,wfst,both "how to decode: without LM, by beam search or on a graph of lexicon and LM (both: greedy, wfst)"
 option lm file "n-gram model in ARPA format for decoding (default: the one of stage 2)"
@@ -284,6 +285,7 @@ labelled_part() {
     unlabelled=$data/valid labelled=$data/fbank
     if ((labels < 100)); then
         labelled=$data/labelled-$labels
+        SPEECHKIT_CORPUS+=", $labels % of the labels"
         step "$labelled" --needs "$data/fbank" -- \
             speechkit subset --in "$data/fbank" --out "$labelled" --percent "$labels"
     fi

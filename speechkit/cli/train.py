@@ -24,6 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="experiment folder")
     parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="pre-trained model to fine-tune on waveforms")
     parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="trained model of the same shape whose weights training begins with",
+    )
+    parser.add_argument(
         "--alignments",
         type=Path,
         metavar="CUTS",
@@ -83,6 +89,8 @@ def run(args: argparse.Namespace) -> None:
     recognizer = Recognizer(config, Lang.load(args.lang), cmvn)
     if encoder is not None:
         recognizer.load_encoder(encoder)
+    if args.start:
+        recognizer.load_weights(args.start)
     task = CtcTask(recognizer, args.data, args.seed, world, alignments=args.alignments, fsa_engine=args.fsa_engine)
     trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
     task.update = lambda: trainer.progress.update

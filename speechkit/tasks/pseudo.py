@@ -190,9 +190,8 @@ def make_pseudo_labels(
     labels = filtered(progress(found, sizes["pool"], "labelling"), usual, config)
     kept = {each.id: each for each in labels if not each.reason}
     if not kept:
-        raise SpeechkitError(
-            f"no label of {pool} is left: {_counted(labels)}; train the teacher better, or filter less"
-        )
+        counts = ", ".join(f"{count} {reason}" for reason, count in _counted(labels).items() if count)
+        raise SpeechkitError(f"no label of {pool} is left ({counts}); train the teacher better, or filter less")
     write_lines(out / LABELS, (_row(each) for each in labels))
     heard = _Heard(pool, kept, teacher.recognizer.lang.field)
     write_statistics(out, labelled, pool)

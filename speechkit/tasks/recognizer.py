@@ -122,6 +122,19 @@ class Recognizer:
         assert isinstance(self.module, FinetunedEncoder)
         self.module.encoder.load_state_dict(weights)
 
+    def load_weights(self, folder: Path) -> None:
+        """Begin with the weights of a trained model of the same shape and tokens, as a student with its teacher's."""
+        other = Recognizer.load(folder)
+        if list(other.lang.tokens) != list(self.lang.tokens):
+            raise SpeechkitError(f"{folder} has other tokens than the language folder; leave out --start")
+        try:
+            self.module.load_state_dict(other.module.state_dict())
+        except RuntimeError as error:
+            raise SpeechkitError(
+                f"{folder} is another model than the configuration describes; leave out --start, or correct --config "
+                f"({str(error).splitlines()[0]})"
+            ) from error
+
     @property
     def reads_waveforms(self) -> bool:
         """Whether the model takes waveforms, not features."""

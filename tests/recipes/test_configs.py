@@ -86,4 +86,4 @@ def test_pretraining_of_the_papers_has_their_size_and_takes_a_step(path: Path) -
 def test_published_figures_of_timit() -> None:
     figures = {(paper.system, paper.set): paper.figure for paper in read_papers(EGS / "timit" / "conf" / "papers.yaml")}
     assert figures["Kaldi mono", "test"] == 32.7  # the floor that the protocol names
-    assert all(15 < figure < 35 for figure in figures.values())
+    assert all(7 < figure < 35 for figure in figures.values())

@@ -47,3 +47,31 @@ def test_dry_run_of_a_fresh_experiment_lists_training_and_decoding(recipe: Path,
 def test_it_is_short_and_executable(recipe: Path) -> None:
     assert os.access(recipe, os.X_OK)
     assert len(recipe.read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("system", ["wav2vec2", "hubert"])
+def test_fine_tuning_on_little_data_uses_one_pretraining(system: str) -> None:
+    """Every amount of labels has its own experiment, on what was pre-trained once."""
+    recipe = ROOT / "egs" / "librispeech" / "run.sh"
+    plans = [call(recipe, "--dry-run", "--system", system, "--labels", labels) for labels in ("10min", "1h")]
+    for plan, part in zip(plans, ("10min-0", "1h"), strict=True):
+        assert plan.returncode == 0, plan.stderr
+        assert f"--train-sets {part} " in plan.stdout
+        assert f"output  exp/{system}/{part}-dev-clean-test-clean\n" in plan.stdout
+        assert f"--init exp/{system}-pretrained/train-clean-100-dev-clean/" in plan.stdout
+
+
+def test_iterations_of_hubert_follow_from_the_numbers_of_clusters() -> None:
+    plan = call(ROOT / "egs" / "timit" / "run.sh", "--dry-run", "--system", "hubert", "--clusters", "50,100,500")
+    assert plan.returncode == 0, plan.stderr
+    for iteration, clusters in ((1, 50), (2, 100), (3, 500)):
+        assert f"labels-{iteration} --set kmeans.clusters={clusters}" in plan.stdout
+    assert "--checkpoint exp/hubert-pretrained/iteration-2/final --layer 3" in plan.stdout
+    assert "--init exp/hubert-pretrained/iteration-3/final" in plan.stdout
+
+
+def test_labels_and_training_sets_exclude_each_other() -> None:
+    recipe = ROOT / "egs" / "librispeech" / "run.sh"
+    result = call(recipe, "--dry-run", "--labels", "1h", "--train-sets", "train-clean-100")
+    assert result.returncode == 2
+    assert "--labels and --train-sets choose the same" in result.stderr

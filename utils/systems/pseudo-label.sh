@@ -6,7 +6,7 @@
 # In $rounds_dir: round-0 (the teacher), labels-1, round-1, labels-2 ..., each round with decode_dev_*; --pretrained names
 # another folder. --set changes teacher and students alike, --config the students only; filters are those of
 # conf/pseudo-label_filter.yaml. Transcripts of the audio in $unlabelled are never read.
-# The recipe sets: unlabelled labelled data lm decode rounds nj, and what utils/training.sh wants
+# The recipe sets: unlabelled labelled data lm decode rounds student nj, and what utils/training.sh wants
 
 rounds_dir=$exp-rounds
 if given pretrained; then
@@ -51,6 +51,15 @@ label_round() {
         --config "$filter" --round "$1" --method "$method" "${model[@]}" "${words[@]}" --out "$out" --nj "$nj"
 }
 
+# train_round NUMBER: a student, from the start or from its teacher's weights.
+train_round() {
+    local teacher=''
+    if [[ $student == continue ]]; then
+        teacher=$rounds_dir/round-$(($1 - 1))/final
+    fi
+    recogniser "$rounds_dir/round-$1" "$config" "$rounds_dir/labels-$1" ${teacher:+--start "$teacher"}
+}
+
 # due_after NUMBER: the round that follows this one, 'none' if it was the last, nothing while that is not known.
 due_after() {
     local dev=$rounds_dir/round-$1/decode_dev_$method
@@ -76,7 +85,7 @@ measured=(--needs "$rounds_dir/round-0/decode_dev_$method")
 comparison=(speechkit rounds --in "$rounds_dir" --decoding "decode_dev_$method" --rounds "$rounds")
 for ((round = 1; round <= rounds; round++)); do
     label_round "$round"
-    recogniser "$rounds_dir/round-$round" "$config" "$rounds_dir/labels-$round"
+    train_round "$round"
     measure_round "$round"
     measured+=(--needs "$rounds_dir/round-$round/decode_dev_$method")
     due=$(due_after "$round")

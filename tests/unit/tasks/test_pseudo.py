@@ -5,13 +5,15 @@ import itertools
 import json
 import math
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from lhotse import CutSet
+from lhotse import CutSet, MonoCut
 from lhotse.supervision import AlignmentItem
+from safetensors.torch import load_file
 from test_ctc import CONFIG, make_data, run, train_command
 
 from speechkit.features.cmvn import Cmvn
@@ -20,7 +22,7 @@ from speechkit.tasks.pseudo import EMPTY, LONG, LOOP, SHORT, UNSURE, Label, Pseu
 LABELLED, POOL = range(6), range(4, 10)
 
 
-def said_by(cuts: list, speaker: str) -> CutSet:
+def said_by(cuts: Iterable[MonoCut], speaker: str) -> CutSet:
     return CutSet.from_cuts(replace(cut, supervisions=[replace(cut.supervisions[0], speaker=speaker)]) for cut in cuts)
 
 
@@ -127,6 +129,17 @@ def test_a_student_trains_on_the_labels(recipe: Path) -> None:
     train = ["train", "--config", "fbank.yaml", "--data", "lesson", "--lang", "lang", "--out", "student"]
     assert run(recipe, *train, "--set", "train.max_updates=2", "--set", "batches.normalisation=speaker") == 0
     assert json.loads((recipe / "student/run.json").read_text())["train_hours"] == pytest.approx(10 * 0.58 / 3600)
+
+
+def test_a_student_may_begin_with_its_teacher(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert label(recipe, "further") == 0
+    train = ["train", "--config", "fbank.yaml", "--data", "further", "--lang", "lang", "--start", "exp/final"]
+    settings = ["--set", "train.max_updates=1", "--set", "train.schedule.peak=1e-9", "--set", "train.average_best=1"]
+    assert run(recipe, *train, *settings, "--out", "continued") == 0
+    teacher, student = (load_file(recipe / name / "final/model.safetensors") for name in ("exp", "continued"))
+    assert all(weight.allclose(student[name], atol=1e-6) for name, weight in teacher.items())
+    assert run(recipe, *train, "--set", "model.transformer.layers=2", "--out", "x") == 1
+    assert "exp/final is another model than the configuration describes" in capsys.readouterr().err
 
 
 def test_the_student_has_the_statistics_of_all_speakers(recipe: Path) -> None:
