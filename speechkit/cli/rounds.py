@@ -12,7 +12,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--decoding", required=True, help="folder in each round with result.json, as decode_dev_wfst")
     parser.add_argument("--rounds", type=int, required=True, help="how many rounds after the teacher there may be")
     action = parser.add_mutually_exclusive_group()
-    action.add_argument("--next", action="store_true", help="print the number of the round that is due, or 'none'")
+    action.add_argument(
+        "--verdict",
+        action="store_true",
+        help="print 'stop' if the last round is worse than the one before, else 'go on'",
+    )
     action.add_argument("--out", type=Path, help="folder for the best model; no round may be due")
 
 
@@ -22,13 +26,12 @@ def run(args: argparse.Namespace) -> None:
     from speechkit.report.rounds import is_worse, read_rounds, table, take_best
 
     rounds = read_rounds(args.source, args.decoding, args.rounds)
-    due = None if is_worse(rounds) or len(rounds) > args.rounds else len(rounds)
-    if args.next:
-        print("none" if due is None else due)
+    if args.verdict:
+        print("stop" if is_worse(rounds) else "go on")
         return
     print("\n".join(table(rounds)))
     if args.out:
-        if due is not None:
-            raise SpeechkitError(f"round {due} of {args.rounds} is not in {args.source}; run stage 5 first")
+        if len(rounds) <= args.rounds and not is_worse(rounds):
+            raise SpeechkitError(f"round {len(rounds)} of {args.rounds} is not in {args.source}; run stage 5 first")
         best = take_best(rounds, args.out)
         print(f"round {best.number} is the best of {len(rounds)} on dev; its model is {args.out / 'final'}")

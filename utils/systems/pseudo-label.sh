@@ -60,12 +60,12 @@ train_round() {
     recogniser "$rounds_dir/round-$1" "$config" "$rounds_dir/labels-$1" ${teacher:+--start "$teacher"}
 }
 
-# due_after NUMBER: the round that follows this one, 'none' if it was the last, nothing while that is not known.
-due_after() {
+# verdict_on NUMBER: 'stop' if this round is the last, as it is worse than the one before; nothing while that is not known.
+verdict_on() {
     local dev=$rounds_dir/round-$1/decode_dev_$method
     if [[ $mode != help && -z ${planned[$dev]-} ]] && ((stage <= 6 && stop_stage >= 5)) && is_done "$dev" &&
         command -v speechkit >/dev/null; then
-        "${comparison[@]}" --next
+        speechkit rounds --in "$rounds_dir" --decoding "decode_dev_$method" --rounds "$1" --verdict
     fi
 }
 
@@ -88,8 +88,8 @@ for ((round = 1; round <= rounds; round++)); do
     train_round "$round"
     measure_round "$round"
     measured+=(--needs "$rounds_dir/round-$round/decode_dev_$method")
-    due=$(due_after "$round")
-    if [[ $due == none ]]; then
+    verdict=$(verdict_on "$round")
+    if [[ $verdict == stop ]]; then
         break
     fi
 done

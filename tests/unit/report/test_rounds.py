@@ -50,15 +50,13 @@ def command(folder: Path, rounds: int, *more: str) -> int:
     return main(["rounds", "--in", str(folder), "--decoding", "decode_dev", "--rounds", str(rounds), *more])
 
 
-@pytest.mark.parametrize(
-    ("rates", "due"), [((30.0,), "1"), ((30.0, 20.0), "2"), ((30.0, 31.0), "none"), ((30.0, 20.0, 10.0), "none")]
-)
-def test_it_says_which_round_is_due(
-    tmp_path: Path, rates: tuple[float, ...], due: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("last", "verdict"), [(0, "go on"), (1, "go on"), (2, "stop"), (3, "stop")])
+def test_it_says_after_each_round_whether_another_follows(
+    tmp_path: Path, last: int, verdict: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_rounds(tmp_path, *rates)
-    assert command(tmp_path, 2, "--next") == 0
-    assert capsys.readouterr().out == f"{due}\n"
+    make_rounds(tmp_path, 30.0, 20.0, 25.0, 10.0)
+    assert command(tmp_path, last, "--verdict") == 0
+    assert capsys.readouterr().out == f"{verdict}\n"
 
 
 def test_the_best_is_taken_with_its_origin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,11 +94,12 @@ def encoder_weights(folder: Path) -> dict[str, torch.Tensor]:
     return {name.removeprefix("encoder."): each for name, each in weights.items() if name.startswith("encoder.")}
 
 
+@pytest.mark.parametrize("loss", ["ctc", "lfmmi"])
 def test_words_are_learnt_and_decoded_without_features(
-    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], loss: str
 ) -> None:
     """There is no cmvn.safetensors beside the cuts: a model of waveforms needs none."""
-    assert finetune(recipe, tmp_path / "exp") == 0
+    assert finetune(recipe, tmp_path / "exp", "--set", f"loss={loss}", "--set", "lfmmi.warmup_updates=40") == 0
     decode = ["decode", "--checkpoint", str(tmp_path / "exp/final"), "--cuts", str(recipe / "cuts_test.jsonl.gz")]
     assert main([*decode, "--out", str(tmp_path / "greedy")]) == 0
     assert main(["score", "--dir", str(tmp_path / "greedy"), "--lang", str(recipe / "lang")]) == 0
