@@ -5,7 +5,8 @@
 #
 # In $rounds_dir: round-0 (the teacher), labels-1, round-1, labels-2 ..., each round with decode_dev_*; --pretrained names
 # another folder. --set changes teacher and students alike, --config the students only; filters are those of
-# conf/pseudo-label_filter.yaml. Transcripts of the audio in $unlabelled are never read.
+# conf/pseudo-label_filter.yaml. Transcripts of the audio in $unlabelled are never read; the text of the
+# language model should not hold them either.
 # The recipe sets: unlabelled labelled data lm decode rounds student nj, and what utils/training.sh wants
 
 rounds_dir=$exp-rounds
