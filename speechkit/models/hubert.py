@@ -63,7 +63,7 @@ class PredictionHead(nn.Module):
     def __init__(self, dim: int, final_dim: int, classes: int, tau: float) -> None:
         super().__init__()
         self.projection = nn.Linear(dim, final_dim)
-        # Around zero: vectors of positive numbers all point the same way, and thousands of updates go into parting them.
+        # Around zero: vectors of positive numbers all point the same way, and many updates would go into parting them.
         self.classes = nn.Parameter(torch.randn(classes, final_dim))
         self.tau = tau
 
