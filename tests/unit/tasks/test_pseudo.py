@@ -14,7 +14,7 @@ import pytest
 from lhotse import CutSet, MonoCut
 from lhotse.supervision import AlignmentItem
 from safetensors.torch import load_file
-from test_ctc import CONFIG, make_data, run, train_command
+from ten_utterances import CONFIG, make_data, run, train_command
 
 from speechkit.features.cmvn import Cmvn
 from speechkit.tasks.pseudo import EMPTY, LONG, LOOP, SHORT, UNSURE, Label, PseudoConfig, confidence, filtered
