@@ -33,7 +33,7 @@ option unit one-of:char,bpe,unigram,word "what the model predicts"
 option boundary one-of:word,none "none: characters without word boundaries, scored by character, as for Mandarin"
 option vocab_size int:2.. "number of tokens of the units bpe and unigram"
 option ngram_order int:1..6 "order of the language model"
-option labels int:1..100 "percent of the training transcripts that may be used, of all systems"
+option labels int:1..100 "percent of the transcripts that training uses; the language model reads all"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 lang=$data/lang

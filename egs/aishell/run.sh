@@ -13,7 +13,7 @@ labels=100
 max_bad_ratio=0.05
 option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
 option ngram_order int:1..6 "order of the character language model"
-option labels int:1..100 "percent of the training transcripts that may be used, of all systems"
+option labels int:1..100 "percent of the transcripts that training uses; the language model reads all"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 lang=$data/lang

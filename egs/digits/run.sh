@@ -18,7 +18,7 @@ option test_speakers string "speakers held out for the test, as theo or theo,luc
 option ngram_order int:1..6 "order of the word language model"
 option train_passes int:1.. "how often the training recordings are joined anew, each time at other speeds"
 option voices one-of:espeak,none "further speakers for the training: synthesised ones of many accents (none with the miniature)"
-option labels int:1..100 "percent of the training transcripts that may be used, of all systems"
+option labels int:1..100 "percent of the transcripts that training uses; the language model reads all"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 fold=${test_speakers:-official}   # each choice of test speakers has its own data and experiments

@@ -14,7 +14,7 @@ max_bad_ratio=0.05
 option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
 option phone_set one-of:61,48,39 "phones that the model predicts; errors are counted on 39"
 option ngram_order int:1..6 "order of the phone language model"
-option labels int:1..100 "percent of the training transcripts that may be used, of all systems"
+option labels int:1..100 "percent of the transcripts that training uses; the language model reads all"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 lang=$data/lang

@@ -23,7 +23,7 @@ option test_set one-of:dev93,dev93-5k,eval92,eval92-5k,eval93,eval93-5k "test se
 option verbalised one-of:keep,drop "training utterances in which punctuation is spoken"
 option lm_text one-of:transcripts,corpus "text of the language model: training transcripts or the corpus's newspaper text"
 option ngram_order int:1..6 "order of the word language model"
-option labels int:1..100 "percent of the training transcripts that may be used, of all systems"
+option labels int:1..100 "percent of the transcripts that training uses; the language model reads all"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 sets=$train_set-$dev_set-$test_set-$verbalised     # each choice of sets has its own data and experiments

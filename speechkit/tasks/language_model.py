@@ -18,7 +18,7 @@ from speechkit.lm.token_file import SentenceBatch, SentenceBatches, TokenFile, b
 from speechkit.lm.transformer_lm import TransformerLm
 from speechkit.lm.units import Unit, Units, learn_units
 from speechkit.nn.transformer import StackConfig
-from speechkit.train.checkpoint import MODEL, load_tensors, save_folder
+from speechkit.train.checkpoint import MODEL, load_module, save_folder
 from speechkit.train.distributed import World
 from speechkit.train.trainer import TrainConfig, Validation
 
@@ -94,12 +94,7 @@ class LanguageModel:
         if document.get("task") != "lm":
             raise SpeechkitError(f"{folder} is not a neural language model; `speechkit lm` writes one to OUT/final")
         model = cls(from_dict(LmConfig, document["config"], str(folder / TASK)), Units.from_state(document["units"]))
-        try:
-            model.module.load_state_dict(load_tensors(folder / MODEL))
-        except RuntimeError as error:
-            raise SpeechkitError(
-                f"{folder / MODEL} does not fit its {TASK}; train again ({str(error).splitlines()[0]})"
-            ) from error
+        load_module(model.module, folder / MODEL)
         return model
 
 

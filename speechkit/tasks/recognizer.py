@@ -27,7 +27,7 @@ from speechkit.tasks.objective import LossName
 from speechkit.tasks.pretrain import load_pretrained
 from speechkit.text.lang import Lang
 from speechkit.text.phones import fold
-from speechkit.train.checkpoint import MODEL, load_tensors, save_folder
+from speechkit.train.checkpoint import MODEL, load_module, save_folder
 from speechkit.train.trainer import TrainConfig
 
 TASK = "task.json"
@@ -209,12 +209,7 @@ class Recognizer:
             sums = (torch.tensor(cmvn[name], dtype=torch.float64) for name in ("total", "squares"))
             overall = CmvnStats(cmvn["count"], *sums)
         recognizer = cls(config, Lang.from_state(document["lang"]), Cmvn(overall))
-        try:
-            recognizer.module.load_state_dict(load_tensors(folder / MODEL))
-        except RuntimeError as error:
-            raise SpeechkitError(
-                f"{folder / MODEL} does not fit its {TASK}; train again ({str(error).splitlines()[0]})"
-            ) from error
+        load_module(recognizer.module, folder / MODEL)
         return recognizer
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import disk_errors, read_json
@@ -46,6 +46,15 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
         raise SpeechkitError(
             f"cannot write {path} ({error}); free some space and run the same command again"
         ) from error
+
+
+def load_module(module: nn.Module, path: Path) -> None:
+    """Fill a module that was built as the documents beside `path` say; other tensors are a `SpeechkitError`."""
+    try:
+        module.load_state_dict(load_tensors(path))
+    except RuntimeError as error:
+        problem = str(error).splitlines()[0]
+        raise SpeechkitError(f"{path} does not fit the documents beside it; train again ({problem})") from error
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,13 +1,11 @@
 """A recipe with ten synthetic utterances, in which each word has a spectrum of its own, and commands run in it."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from lhotse import CutSet, Features, LilcomChunkyWriter, MonoCut, SupervisionSegment
 
-from speechkit.cli import main
 from speechkit.features.cmvn import Cmvn, CmvnStats
 
 WORDS = ("one", "two", "six")
@@ -60,12 +58,3 @@ def make_data(folder: Path) -> None:
 
 def train_command(out: str, *more: str) -> list[str]:
     return ["train", "--config", "fbank.yaml", "--data", "data", "--lang", "lang", "--out", out, *more]
-
-
-def run(folder: Path, *arguments: str) -> int:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        return main(list(arguments))
-    finally:
-        os.chdir(before)

@@ -1,18 +1,17 @@
 """Aligners trained, used and judged by the commands, on features of which the truth is known."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from in_folder import run
 from lhotse import CutSet, Features, LilcomChunkyWriter, MonoCut, SupervisionSegment
 from lhotse.supervision import AlignmentItem
 
 from speechkit.align.ctm import read_ctm
 from speechkit.align.textgrid import read_textgrid
-from speechkit.cli import main
 from speechkit.data.labels import LabelFile
 from speechkit.features.cmvn import Cmvn, CmvnStats
 
@@ -79,15 +78,6 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run(folder, "lang", *lang) == 0
     assert run(folder, *hmm("exp")) == 0
     return folder
-
-
-def run(folder: Path, *arguments: str) -> int:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        return main(list(arguments))
-    finally:
-        os.chdir(before)
 
 
 def hmm(out: str, *more: str) -> list[str]:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from in_folder import run
 from lhotse import CutSet
 from lhotse.supervision import AlignmentItem
 from safetensors.torch import load_file
-from ten_utterances import CONFIG, make_data, run, train_command
+from ten_utterances import CONFIG, make_data, train_command
 
 from speechkit.data.batches import load_cuts
 from speechkit.features.cmvn import Cmvn

@@ -2,16 +2,15 @@
 
 import gzip
 import math
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from in_folder import run
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from speechkit.cli import main
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.seeds import seed_everything
 from speechkit.config.load import load_config
@@ -73,15 +72,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(out: str, *more: str) -> list[str]:
     return ["lm", "--config", "lm.yaml", "--text", "train.txt.gz", "--dev-text", "dev.txt", "--out", out, *more]
-
-
-def run(folder: Path, *arguments: str) -> int:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        return main(list(arguments))
-    finally:
-        os.chdir(before)
 
 
 def test_a_markov_chain_is_learnt_to_its_entropy(folder: Path) -> None:

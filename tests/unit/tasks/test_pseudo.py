@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from in_folder import run
 from lhotse import CutSet, MonoCut
 from lhotse.supervision import AlignmentItem
 from safetensors.torch import load_file
-from ten_utterances import CONFIG, make_data, run, train_command
+from ten_utterances import CONFIG, make_data, train_command
 
 from speechkit.features.cmvn import Cmvn
 from speechkit.tasks.pseudo import EMPTY, LONG, LOOP, SHORT, UNSURE, Label, PseudoConfig, confidence, filtered

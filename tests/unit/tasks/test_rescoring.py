@@ -1,16 +1,15 @@
 """Decoding with an n-gram and rescoring with a neural language model, its weights tuned on dev alone."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from in_folder import run
 from lhotse import CutSet, MonoCut, SupervisionSegment
 
-from speechkit.cli import main
 from speechkit.decode.beam import Hypothesis, Weights
 from speechkit.decode.sweep import LM_WEIGHTS, NEURAL_WEIGHTS, RESCORED_WORD_SCORES
 from speechkit.features.cmvn import Cmvn, CmvnStats
@@ -87,15 +86,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         splits = {f"{split}-0": emissions(split) for split in ("dev", "test")}
         patch.setattr(RecognitionSet, "emissions", lambda self: iter(splits[f"{self.cuts[0].id.split('-')[0]}-0"]))
         yield folder
-
-
-def run(folder: Path, *arguments: str) -> int:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        return main(list(arguments))
-    finally:
-        os.chdir(before)
 
 
 def decode(folder: Path, split: str, out: str, *options: str) -> int:
