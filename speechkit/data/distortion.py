@@ -63,10 +63,16 @@ class Distortion:
 
     def __call__(self, samples: Samples, rng: np.random.Generator) -> Samples:
         """Samples `(S,)` at another speed, in a room, with noise, or as they are; their loudness stays."""
+        speed = self.speed(rng)
+        return self.surround(change_speed(samples, speed, round(len(samples) / speed)), rng)
+
+    def speed(self, rng: np.random.Generator) -> float:
+        """One of the configured speeds."""
+        return float(rng.choice(self.config.speeds))
+
+    def surround(self, samples: Samples, rng: np.random.Generator) -> Samples:
+        """Samples `(S,)` in a room, with noise, or as they are; their loudness stays, and no sound comes later."""
         config = self.config
-        speed = float(rng.choice(config.speeds))
-        if speed != 1:
-            samples = change_speed(samples, speed, round(len(samples) / speed))
         if rng.random() < config.reverb_share:
             samples = reverberated(samples, room(rng.uniform(*config.reverb_seconds), self.rate, rng))
         if rng.random() < config.noise_share:
@@ -90,6 +96,8 @@ def change_speed(samples: Samples, speed: float, num_samples: int) -> Samples:
     """Play `(S,)` samples `speed` times as fast, pitch included; `num_samples`, about S / speed, are returned."""
     from scipy.signal import resample_poly
 
+    if speed == 1:
+        return samples
     ratio = Fraction(speed).limit_denominator(1000)
     changed: Samples = resample_poly(samples, ratio.denominator, ratio.numerator)
     padded: Samples = np.pad(changed[:num_samples], (0, max(0, num_samples - len(changed))))

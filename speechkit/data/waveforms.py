@@ -14,10 +14,11 @@ from torch.utils.data import Dataset
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.seeds import derive
 from speechkit.data.audio import read_part
-from speechkit.data.distortion import Distortion, DistortionConfig
+from speechkit.data.distortion import Distortion, DistortionConfig, change_speed
 from speechkit.data.labels import LabelFile
 from speechkit.nn.lengths import NO_LABEL
 
+PLAIN = DistortionConfig()
 TOLERANCE = 2  # frames by which labels may be fewer or more than the audio has
 
 
@@ -36,11 +37,27 @@ class WaveformBatch:
         return replace(self, waveforms=moved[0], lengths=moved[1], labels=tuple(moved[2:]))
 
 
+@dataclass(frozen=True)
+class Crop:
+    """`length` samples from sample `start` on of a cut that is played `speed` times as fast."""
+
+    cut: Any
+    speed: float
+    start: int
+    length: int
+
+    def read(self, sampling_rate: int) -> npt.NDArray[np.float32]:
+        """The samples; of the file no more than that is read."""
+        start, length = (int(each * self.speed) for each in (self.start, self.length))
+        return change_speed(read_cut(self.cut, sampling_rate, start, length), self.speed, self.length)
+
+
 class WaveformDataset(Dataset[WaveformBatch]):
     """Turns the cuts of one batch into crops as long as the shortest of them, so that nothing is padded.
 
     Crops begin at multiples of `hop` samples, drawn from `seed` and the ids in the batch. Without `crop` whole
-    utterances are padded instead.
+    utterances are padded instead. With `distortion` they are in rooms and noise, and a batch plays at a speed drawn for
+    all of it, so that its utterances stay alike in length; labels are those of the undistorted sound.
 
     Args:
         labels: sets of frame labels by cut id; they say themselves how many there are a second.
@@ -49,41 +66,48 @@ class WaveformDataset(Dataset[WaveformBatch]):
         sampling_rate: that every recording must have, in Hz.
         seed: of the crops.
         crop: whether to crop.
+        distortion: what is done to the sound.
     """
 
     def __init__(
-        self, labels: Sequence[LabelFile], longest: int, hop: int, sampling_rate: int, seed: int, *, crop: bool = True
+        self,
+        labels: Sequence[LabelFile],
+        longest: int,
+        hop: int,
+        sampling_rate: int,
+        seed: int,
+        *,
+        crop: bool = True,
+        distortion: DistortionConfig = PLAIN,
     ) -> None:
         self.labels, self.longest, self.hop, self.rate, self.seed = labels, longest, hop, sampling_rate, seed
-        self.crop = crop
+        self.crop, self.distortion = crop, Distortion(distortion, sampling_rate)
 
     def __getitem__(self, cuts: Any) -> WaveformBatch:
         ids = [cut.id for cut in cuts]
-        sizes = np.array([cut.num_samples for cut in cuts])
-        lengths = np.full(len(ids), min(self.longest, int(sizes.min()))) if self.crop else sizes
         generator = np.random.default_rng(derive(self.seed, "crops", *ids))
+        speed = self.distortion.speed(generator)
+        sizes = np.array([int(cut.num_samples / speed) for cut in cuts])
+        lengths = np.full(len(ids), min(self.longest, int(sizes.min()))) if self.crop else sizes
         starts = generator.integers((sizes - lengths) // self.hop + 1) * self.hop
         waveforms = torch.zeros(len(ids), int(lengths.max()))
-        for row, cut, start, length in zip(waveforms, cuts, starts.tolist(), lengths.tolist(), strict=True):
-            row[:length] = torch.from_numpy(read_cut(cut, self.rate, start, length))
+        places = zip(cuts, starts.tolist(), lengths.tolist(), strict=True)
+        crops = [Crop(cut, speed, start, length) for cut, start, length in places]
+        for row, crop in zip(waveforms, crops, strict=True):
+            row[: crop.length] = torch.from_numpy(self.distortion.surround(crop.read(self.rate), generator))
         frames = -(-int(lengths.max()) // self.hop)
-        labels = tuple(
-            torch.stack([
-                self._labels(each, cut, start // self.hop, length, frames)
-                for cut, start, length in zip(cuts, starts.tolist(), lengths.tolist(), strict=True)
-            ])
-            for each in self.labels
-        )  # fmt: skip
+        labels = tuple(torch.stack([self._labels(each, crop, frames) for crop in crops]) for each in self.labels)
         return WaveformBatch(ids, waveforms, torch.from_numpy(lengths), labels)
 
-    def _labels(self, labels: LabelFile, cut: Any, start: int, length: int, frames: int) -> Tensor:
-        """Labels of `frames` frames from frame `start` on: that of frame t is number floor(t rate / frame rate)."""
-        if cut.id not in labels:
-            raise SpeechkitError(f"no labels for cut {cut.id}; make labels of this set (stage 5)")
-        found, ratio = labels[cut.id], labels.frame_rate * self.hop / self.rate
-        check_length(cut.id, len(found), labels.frame_rate, cut.num_samples / self.rate)
-        places = np.floor((start + np.arange(frames)) * ratio + 1e-6).astype(np.int64)
-        inside = (places < len(found)) & (np.arange(frames) * self.hop < length)
+    def _labels(self, labels: LabelFile, crop: "Crop", frames: int) -> Tensor:
+        """Labels of the first `frames` frames: that of frame t of an utterance is number floor(t rate / frame rate)."""
+        name = crop.cut.id
+        if name not in labels:
+            raise SpeechkitError(f"no labels for cut {name}; make labels of this set (stage 5)")
+        found, ratio = labels[name], labels.frame_rate * self.hop / self.rate * crop.speed
+        check_length(name, len(found), labels.frame_rate, crop.cut.num_samples / self.rate)
+        places = np.floor((crop.start // self.hop + np.arange(frames)) * ratio + 1e-6).astype(np.int64)
+        inside = (places < len(found)) & (np.arange(frames) * self.hop < crop.length)
         return torch.from_numpy(np.where(inside, found[np.minimum(places, len(found) - 1)].astype(np.int64), NO_LABEL))
 
 

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechkit.nn.lengths import valid_mask, zero_padding
+from speechkit.features.fbank import FbankConfig
+from speechkit.models.log_mel import LogMel
+from speechkit.nn.lengths import conv_length, valid_mask, zero_padding
 from speechkit.nn.masking import SpanMaskConfig, TimeMask, mask_channels
 from speechkit.nn.transformer import TransformerConfig, TransformerEncoder
 from speechkit.nn.waveform import ExtractorConfig, FeatureExtractor
@@ -39,15 +41,46 @@ class Encoder(Protocol):
 class SpeechEncoderConfig:
     """A `SpeechEncoder`; `input_dropout` is that on the frames that enter the transformer.
 
+    With `log_mel` the extractor reads such frames, of which kernels and strides count, in place of waveforms.
     `time_mask` and `channel_mask` are drawn in training, by whoever calls `encode`.
     """
 
     sampling_rate: int = 16000
+    log_mel: FbankConfig | None = None
     extractor: ExtractorConfig = field(default_factory=ExtractorConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     input_dropout: float = 0.1
     time_mask: SpanMaskConfig = field(default_factory=SpanMaskConfig)
     channel_mask: SpanMaskConfig = field(default_factory=lambda: SpanMaskConfig(probability=0.0, length=64, least=0))
+
+    def __post_init__(self) -> None:
+        if self.extractor.in_dim != (self.log_mel.num_bins if self.log_mel else 1):
+            raise ValueError("extractor.in_dim must be the number of log-mel bins, or 1 for waveforms")
+        if self.log_mel and self.log_mel.sampling_rate != self.sampling_rate:
+            raise ValueError("log_mel.sampling_rate must be sampling_rate")
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return self.extractor.hop * (self.log_mel.frame_shift if self.log_mel else 1)
+
+    @property
+    def window(self) -> int:
+        """Samples that a frame sees."""
+        if self.log_mel is None:
+            return self.extractor.window
+        return self.log_mel.frame_length + (self.extractor.window - 1) * self.log_mel.frame_shift
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second."""
+        return self.sampling_rate / self.hop
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Frames of waveforms of `lengths` samples."""
+        if self.log_mel is not None:
+            lengths = conv_length(lengths, self.log_mel.frame_length, self.log_mel.frame_shift, 0)
+        return self.extractor.output_lengths(lengths)
 
 
 class SpeechEncoder(nn.Module):
@@ -56,6 +89,7 @@ class SpeechEncoder(nn.Module):
     def __init__(self, config: SpeechEncoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.log_mel = LogMel(config.log_mel) if config.log_mel else None
         self.extractor = FeatureExtractor(config.extractor)
         self.norm = nn.LayerNorm(config.extractor.dim)
         self.projection = nn.Linear(config.extractor.dim, config.transformer.dim)
@@ -64,17 +98,20 @@ class SpeechEncoder(nn.Module):
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Frames of waveforms of `lengths` samples."""
-        return self.config.extractor.output_lengths(lengths)
+        return self.config.output_lengths(lengths)
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Hidden:
         """Hidden states of all layers."""
         frames, lengths, _ = self.extract(waveforms, lengths)
         layers = self.transformer.layers(self.enter(frames), lengths)
-        return Hidden(layers, lengths, self.config.sampling_rate / self.config.extractor.hop)
+        return Hidden(layers, lengths, self.config.frame_rate)
 
     def extract(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised frames `(N, T, C)` of the extractor, their lengths, and the mean square of the frames before."""
-        frames, lengths = self.extractor(waveforms, lengths)
+        x = waveforms
+        if self.log_mel is not None:
+            x, lengths = self.log_mel(waveforms, lengths)
+        frames, lengths = self.extractor(x, lengths)
         valid = zero_padding(frames.float(), valid_mask(lengths, frames.shape[1]))
         penalty = valid.pow(2).sum() / (lengths.sum() * frames.shape[2]).clamp(min=1)
         return self.norm(frames), lengths, penalty

@@ -16,13 +16,14 @@ EPS = 1e-5
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorConfig:
-    """A `FeatureExtractor` (wav2vec 2.0, section 4.2).
+    """A `FeatureExtractor` (wav2vec 2.0, section 4.2), of waveforms or, with another `in_dim` than 1, of frames.
 
     With `norm` "first" the first layer alone is normalised, each channel over time; with "layer" every layer is, each
     frame over its channels. `normalise` gives waveforms zero mean and unit variance. Gradients to the extractor are
     scaled by `gradient_scale`; at 0 it is frozen, and nothing is kept for its backward pass.
     """
 
+    in_dim: int = 1
     dim: int = 512
     kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
     strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
@@ -36,35 +37,38 @@ class ExtractorConfig:
             raise ValueError("kernels and strides must hold one number for each layer")
         if self.norm == "first" and self.bias:
             raise ValueError("the norm of the first layer takes a bias away; set bias to false")
+        if self.in_dim != 1 and (self.norm == "first" or self.normalise):
+            raise ValueError("norm: first and normalise are for waveforms; set norm to layer, normalise to false")
 
     @property
     def hop(self) -> int:
-        """Samples from one frame to the next."""
+        """Input samples, or frames, from one frame to the next."""
         return math.prod(self.strides)
 
     @property
     def window(self) -> int:
-        """Samples that a frame sees: 400, or 25 ms, of wav2vec 2.0."""
+        """Input samples, or frames, that a frame sees: 400, or 25 ms, of wav2vec 2.0."""
         steps = [math.prod(self.strides[:layer]) for layer in range(len(self.strides))]
         return 1 + sum((kernel - 1) * step for kernel, step in zip(self.kernels, steps, strict=True))
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Frames of waveforms of `lengths` samples: floor((n - k) / s) + 1 through all layers."""
+        """Frames of inputs of `lengths` samples, or frames: floor((n - k) / s) + 1 through all layers."""
         for kernel, stride in zip(self.kernels, self.strides, strict=True):
             lengths = conv_length(lengths, kernel, stride, 0)
         return lengths
 
 
 class FeatureExtractor(nn.Module):
-    """Waveforms `(N, S)` with lengths `(N,)` to frames `(N, T, dim)` with lengths; frames beyond those mean nothing.
+    """Waveforms `(N, S)`, or frames `(N, S, in_dim)`, with lengths `(N,)` to frames `(N, T, dim)` with lengths.
 
+    Frames beyond those mean nothing.
     Each utterance gives the frames that it gives alone: the norm over time counts valid frames only.
     """
 
     def __init__(self, config: ExtractorConfig) -> None:
         super().__init__()
         self.config = config
-        widths = [1] + [config.dim] * len(config.kernels)
+        widths = [config.in_dim] + [config.dim] * len(config.kernels)
         self.weights = nn.ParameterList(
             torch.empty(config.dim, width, kernel) for width, kernel in zip(widths, config.kernels, strict=False)
         )
@@ -78,19 +82,19 @@ class FeatureExtractor(nn.Module):
             self.norms = nn.ModuleList(nn.LayerNorm(config.dim) for _ in config.kernels)
         self.requires_grad_(config.gradient_scale > 0)
 
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Extract frames of a padded batch."""
+        x = x.unsqueeze(-1) if x.dim() == 2 else x
         scale = self.config.gradient_scale
         with torch.set_grad_enabled(torch.is_grad_enabled() and scale > 0):
-            x = self._layers(waveforms, lengths)
+            x = self._layers(x, lengths)
         frames = self.config.output_lengths(lengths)
         x = x[:, : max(1, int(frames.max()))]
         return (scale_gradient(x, scale) if x.requires_grad and scale != 1 else x), frames
 
-    def _layers(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+    def _layers(self, x: Tensor, lengths: Tensor) -> Tensor:
         config = self.config
-        mask = valid_mask(lengths, waveforms.shape[1])
-        x = zero_padding(waveforms.unsqueeze(-1), mask)
+        x = zero_padding(x, valid_mask(lengths, x.shape[1]))
         if config.normalise:
             x = normalise_waveforms(x.squeeze(-1), lengths).unsqueeze(-1)
         x = F.pad(x, (0, 0, 0, -x.shape[1] % config.hop))

@@ -58,6 +58,7 @@ def export_huggingface(checkpoint: Path, out: Path, audio: Path | None) -> None:
 def _write_pretrained(checkpoint: Path, folder: Path) -> tuple[SpeechEncoderConfig, Model]:
     config, weights = load_pretrained(checkpoint)
     encoder = config.encoder
+    _require_waveforms(checkpoint, encoder)
     tensors = load_tensors(checkpoint / MODEL)
     heads = {name: each for name, each in tensors.items() if name.startswith(("quantiser.", "context."))}
     document = model_config(
@@ -109,10 +110,16 @@ def _finetuned(checkpoint: Path) -> tuple[Recognizer, SpeechEncoderConfig, Model
         raise SpeechkitError(f"{checkpoint} works on features; only fine-tuned wav2vec 2.0 and HuBERT are exported")
     if config.loss != "ctc":
         raise SpeechkitError(f"{checkpoint} was trained by {config.loss}; only models of CTC are exported")
+    _require_waveforms(checkpoint, config.encoder)
     state = recognizer.module.state_dict()
     weights, output = _under("encoder.", state), _under("output.", state)
     model = Model("wav2vec2", config.encoder.extractor, config.encoder.transformer, weights, {}, output)
     return recognizer, config.encoder, model
+
+
+def _require_waveforms(checkpoint: Path, encoder: SpeechEncoderConfig) -> None:
+    if encoder.log_mel is not None:
+        raise SpeechkitError(f"{checkpoint} reads log-mel frames; other programs know only models that read waveforms")
 
 
 def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,8 +14,9 @@ from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import read_json
 from speechkit.config.load import from_dict, to_dict
 from speechkit.data.batches import BatchConfig, TrainingBatches, load_cuts
+from speechkit.data.distortion import DistortionConfig
 from speechkit.data.labels import LabelFile
-from speechkit.data.waveforms import WaveformBatch, WaveformDataset
+from speechkit.data.waveforms import PLAIN, WaveformBatch, WaveformDataset
 from speechkit.models.hubert import Hubert, HubertConfig, HubertLoss
 from speechkit.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig
 from speechkit.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, Wav2Vec2Loss
@@ -32,8 +33,9 @@ Method = Literal["wav2vec2", "hubert"]
 class PretrainConfig:
     """Everything that decides what a pre-training does, besides its data and its seed.
 
-    Utterances shorter than `shortest` seconds are left out, longer ones than `longest` are cropped. A wav2vec 2.0 that
-    is at chance, or uses next to no codes, for `patience` updates after the warm-up has collapsed, and stops.
+    Utterances shorter than `shortest` seconds are left out, longer ones than `longest` are cropped. `distortion` is
+    that of the training set; labels stay those of the undistorted sound. A wav2vec 2.0 that is at chance, or uses next
+    to no codes, for `patience` updates after the warm-up has collapsed, and stops.
     """
 
     method: Method = "wav2vec2"
@@ -42,6 +44,7 @@ class PretrainConfig:
     batches: BatchConfig = field(default_factory=BatchConfig)
     shortest: float = 2.0
     longest: float = 15.625
+    distortion: DistortionConfig = field(default_factory=DistortionConfig)
     patience: int = 1000
     train: TrainConfig = field(default_factory=TrainConfig)
 
@@ -68,19 +71,19 @@ class PretrainTask:
         self.chance = Chance(config)
         cuts = load_cuts(data / "cuts_train.jsonl.gz").filter(self._is_long)
         self.train_seconds = sum(cut.duration for cut in cuts)
-        self.batches = TrainingBatches(cuts, self._dataset(train, seed), config.batches, seed, world.rank, world.size)
+        heard = self._dataset(train, seed, config.distortion)
+        self.batches = TrainingBatches(cuts, heard, config.batches, seed, world.rank, world.size)
         self.dev = list(load_cuts(data / "cuts_dev.jsonl.gz").filter(self._is_long).sort_by_duration(ascending=True))
-        self.dev_data = self._dataset(dev, seed)
+        self.dev_data = self._dataset(dev, seed, PLAIN)
         if not self.dev:
             raise SpeechkitError(f"{data}: no utterance of dev is {config.shortest:g} s long; lower shortest")
 
     def _is_long(self, cut: Any) -> bool:
         return bool(cut.duration >= self.config.shortest)
 
-    def _dataset(self, labels: Sequence[LabelFile], seed: int) -> WaveformDataset:
-        encoder = self.config.encoder
-        longest = round(self.config.longest * encoder.sampling_rate)
-        return WaveformDataset(labels, longest, encoder.extractor.hop, encoder.sampling_rate, seed)
+    def _dataset(self, labels: Sequence[LabelFile], seed: int, distortion: DistortionConfig) -> WaveformDataset:
+        hop, rate = self.config.encoder.hop, self.config.encoder.sampling_rate
+        return WaveformDataset(labels, round(self.config.longest * rate), hop, rate, seed, distortion=distortion)
 
     def loss(self, model: nn.Module, batch: WaveformBatch) -> tuple[Tensor, float, dict[str, float]]:
         """The loss summed over masked frames, their number, and figures to watch."""

@@ -143,7 +143,7 @@ class Recognizer:
     def frame_shift(self, cut: Any) -> float:
         """Seconds from one output frame to the next, on the features of `cut`."""
         if self.config.encoder is not None:
-            return self.config.encoder.extractor.hop / self.config.encoder.sampling_rate
+            return 1 / self.config.encoder.frame_rate
         return float(cut.features.frame_shift) * math.prod(self.config.model.strides)
 
     def num_frames(self, cut: Any, speed: float = 1.0) -> int:

@@ -85,8 +85,8 @@ class Layer:
             raise SpeechkitError(
                 f"{checkpoint} has layers 1 to {config.transformer.layers}, not {layer}; correct --layer"
             )
-        self.sampling_rate, self.frame_rate = config.sampling_rate, config.sampling_rate / config.extractor.hop
-        self.window = config.extractor.window / config.sampling_rate
+        self.sampling_rate, self.frame_rate = config.sampling_rate, config.frame_rate
+        self.window = config.window / config.sampling_rate
         digest = hashlib.sha256((checkpoint / MODEL).read_bytes()).hexdigest()
         self.origin: dict[str, Any] = {"features": "model", "model": digest, "layer": layer}
 

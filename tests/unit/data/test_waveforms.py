@@ -1,5 +1,6 @@
 """Crops of waveforms and the frame labels that go with them."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from counted_cuts import HOP, RATE, make_cut, make_labels
 
 from speechkit.common.errors import SpeechkitError
+from speechkit.data.distortion import DistortionConfig
 from speechkit.data.waveforms import WaveformDataset
 
 
@@ -26,6 +28,28 @@ def test_whole_utterances_are_padded(tmp_path: Path) -> None:
     assert batch.lengths.tolist() == [100, 160]
     assert not batch.waveforms[0, 100:].any()
     assert batch.labels[0].tolist() == [[0, 1, 2, 3, 4, -1, -1, -1], list(range(8))]
+
+
+def test_labels_follow_the_sound_at_another_speed(tmp_path: Path) -> None:
+    cut, labels = make_cut(tmp_path, "a", 1000), make_labels(tmp_path, 50, a=50)
+    for speed in (0.8, 1.25):
+        data = WaveformDataset([labels], 4000, HOP, RATE, 0, distortion=DistortionConfig(speeds=(speed,)))
+        batch = data[[cut]]
+        assert batch.lengths.tolist() == [1000 / speed]
+        # What is heard in frame t was in frame t speed; a resampled ramp is a ramp, but for its ends.
+        frames = math.ceil(50 / speed)
+        assert batch.labels[0][0].tolist() == [int(frame * speed + 1e-6) for frame in range(frames)]
+        heard = batch.waveforms[0, 100:-100] * 32768
+        assert torch.allclose(heard, torch.arange(100, len(heard) + 100) * speed, atol=3)
+
+
+def test_distorted_crops_come_again_exactly(tmp_path: Path) -> None:
+    cuts = [make_cut(tmp_path, name, 900) for name in ("a", "b")]
+    config = DistortionConfig(speeds=(0.9, 1.0, 1.1), noise_share=1.0, reverb_share=0.5)
+    data = WaveformDataset([], 300, HOP, RATE, 1, distortion=config)
+    first = data[cuts]
+    assert torch.equal(first.waveforms, data[cuts].waveforms)
+    assert not torch.equal(first.waveforms, WaveformDataset([], 300, HOP, RATE, 1)[cuts].waveforms)
 
 
 def test_files_that_are_not_as_announced_are_named(tmp_path: Path) -> None:

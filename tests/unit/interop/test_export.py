@@ -1,6 +1,7 @@
 """Models trained here give in transformers and onnxruntime what they give here."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from torch import Tensor
 from speechkit.cli import main
 from speechkit.decode.greedy import greedy
 from speechkit.features.cmvn import Cmvn, CmvnStats
+from speechkit.features.fbank import FbankConfig
 from speechkit.models.acoustic import AcousticModelConfig
 from speechkit.models.finetuned import FinetunedEncoder
 from speechkit.models.hubert import Hubert, HubertConfig
 from speechkit.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
 from speechkit.nn.quantise import QuantiserConfig
 from speechkit.nn.transformer import TransformerConfig
+from speechkit.nn.waveform import ExtractorConfig
 from speechkit.tasks import model_export
 from speechkit.tasks.pretrain import PretrainConfig, save_pretrained
 from speechkit.tasks.recognizer import CtcConfig, Recognizer
@@ -127,9 +130,13 @@ def test_checkpoints_that_cannot_go_out(tmp_path: Path, capsys: pytest.CaptureFi
     fbank = Recognizer(CtcConfig(model=AcousticModelConfig(transformer=sizes)), lang, Cmvn(stats))
     fbank.save(tmp_path / "fbank", fbank.module.state_dict())
     finetuned(tmp_path / "lfmmi", False, lang, loss="lfmmi")
+    frames = ExtractorConfig(in_dim=80, dim=32, kernels=(3,), strides=(2,), norm="layer")
+    mel = CtcConfig(encoder=replace(encoder(True), log_mel=FbankConfig(), extractor=frames))
+    Recognizer(mel, lang, Cmvn()).save(tmp_path / "mel", Recognizer(mel, lang, Cmvn()).module.state_dict())
     for name, message in (
         ("fbank", "works on features"),
         ("lfmmi", "was trained by lfmmi"),
+        ("mel", "reads log-mel frames"),
         ("none", "holds no model"),
     ):
         export = ["export", "--format", "huggingface", "--checkpoint", str(tmp_path / name)]
