@@ -61,7 +61,7 @@ system_names() {
 
 # shellcheck disable=SC2034       # recipes and systems use them
 {
-    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 layer=3 rounds=2 student=scratch nj=1 decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
+    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 rounds=2 student=scratch nj=1 decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
     force=false dry_run=false help=false
     data=data                     # not an option: a recipe may choose a folder below data/
 }
@@ -78,6 +78,7 @@ option pretrain_config file "configuration of the pre-training (default conf/SYS
 option set_pretrain key=value "change one value of the configuration of the pre-training; may be repeated"
 option pretrained path "folder of the pre-training (default exp/SYSTEM-pretrained)"
 option clusters string "hubert: numbers of clusters, one for each iteration"
+option cepstra one-of:normalised,plain "hubert: whether its first clusters are of cepstra normalised in each utterance, or as they are (the paper)"
 option layer int:1.. "hubert: layer whose hidden states are clustered, counted from 1"
 option rounds int:1.. "pseudo-label: rounds of labelling and training, fewer if dev gets worse"
 option student one-of:scratch,continue "pseudo-label: train each student from the start, or from its teacher's weights"

@@ -19,6 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--splice", type=int, default=argparse.SUPPRESS, help="join each MFCC frame with its neighbours, e.g. 3"
     )
     parser.add_argument(
+        "--normalise",
+        action="store_const",
+        const="true",
+        default=argparse.SUPPRESS,
+        help="give each MFCC column of an utterance zero mean and unit variance, so that clusters tell speakers less",
+    )
+    parser.add_argument(
         "--groups",
         type=int,
         default=argparse.SUPPRESS,
@@ -46,12 +53,16 @@ def run(args: argparse.Namespace) -> None:
 
     if (args.checkpoint is None) != (args.layer is None):
         raise UsageError("--checkpoint and --layer go together")
-    short = [f"{name}={getattr(args, name)}" for name in ("splice", "groups") if name in args]
+    short = [f"{name}={getattr(args, name)}" for name in ("normalise", "splice", "groups") if name in args]
     config = load_config(ClusterConfig, args.config, [*args.set, *short])
-    if args.checkpoint and config.splice != 1:
-        raise UsageError("--splice is for MFCC; leave it out with --checkpoint")
+    if args.checkpoint and (config.splice != 1 or config.normalise):
+        raise UsageError("--splice and --normalise are for MFCC; leave them out with --checkpoint")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    source: Frames = Layer(args.checkpoint, args.layer, device) if args.checkpoint else Cepstra(config.splice)
+    source: Frames
+    if args.checkpoint:
+        source = Layer(args.checkpoint, args.layer, device)
+    else:
+        source = Cepstra(config.splice, normalise=config.normalise)
     found = make_labels(source, args.data, args.out, config, args.seed, args.nj, args.sets, device)
     for group, figures in enumerate(found):
         for name, each in figures.items():

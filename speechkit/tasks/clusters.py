@@ -43,11 +43,13 @@ class ClusterConfig:
     """`kmeans` on a `share` of the training utterances (the paper takes a tenth of LibriSpeech).
 
     Columns are cut into so many equal `groups`, each clustered by itself (product quantisation, HuBERT section V-D);
-    `splice` joins so many frames of cepstra before that.
+    of cepstra, `normalise` gives each column of an utterance zero mean and unit variance, and `splice` joins so many
+    frames, before that.
     """
 
     kmeans: KMeansConfig = field(default_factory=KMeansConfig)
     share: float = 1.0
+    normalise: bool = False
     splice: int = 1
     groups: int = 1
 

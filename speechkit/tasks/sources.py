@@ -21,6 +21,7 @@ from speechkit.tasks.pretrain import TASK, load_encoder
 from speechkit.tasks.recognizer import Recognizer
 from speechkit.train.checkpoint import MODEL
 
+LEAST_DEVIATION = 1e-3  # of a cepstrum that does not change
 CPU = torch.device("cpu")
 
 
@@ -41,26 +42,31 @@ class Frames(Protocol):
 class Cepstra:
     """13 cepstra with first and second derivatives, 100 frames a second: what HuBERT's first iteration clusters.
 
-    With `splice` each frame is joined with its neighbours in a window of so many, the edges repeated; the values of
-    one kind (static, first, second derivative) stand together, so that three groups of columns are the three kinds.
+    With `normalise` each column of an utterance has zero mean and unit variance. With `splice` each frame is joined
+    with its neighbours in a window of so many, the edges repeated; the values of one kind (static, first, second
+    derivative) stand together, so that three groups of columns are the three kinds.
     """
 
     frame_rate = 100.0
     device = CPU
 
-    def __init__(self, splice: int = 1) -> None:
+    def __init__(self, splice: int = 1, *, normalise: bool = False) -> None:
         if splice < 1 or splice % 2 == 0:
             raise UsageError(f"splice must be an odd number of frames, not {splice}")
-        self._config, self._splice = MfccConfig(), splice
+        self._config, self._splice, self._normalise = MfccConfig(), splice, normalise
         self._mfcc = Mfcc(self._config)
         self.sampling_rate, self.window = self._config.fbank.sampling_rate, self._config.fbank.frame_length_ms / 1000
         self.origin: dict[str, Any] = {"features": "mfcc", "config": to_dict(self._config), "splice": splice}
+        if normalise:
+            self.origin["normalise"] = True
 
     def __call__(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Frames `(T, 39 splice)`."""
         return [self._spliced(self._mfcc.extract(waveform)) for waveform in waveforms]
 
     def _spliced(self, x: Tensor) -> Tensor:
+        if self._normalise and len(x):
+            x = (x - x.mean(0)) / x.std(0, correction=0).clamp(min=LEAST_DEVIATION)
         reach, frames = self._splice // 2, torch.arange(len(x))
         window = (frames[:, None] + torch.arange(-reach, reach + 1)).clamp(0, max(0, len(x) - 1))
         kinds = x[window].view(len(x), self._splice, self._config.delta_order + 1, self._config.num_cepstra)

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # System hubert, stages 4 to 6: clusters of cepstra, then of its own hidden states, are what HuBERT predicts on masked
 # waveforms; the last iteration is fine-tuned with CTC (or LF-MMI). --clusters has a number for each iteration.
-# The recipe sets: unlabelled pretrained pretrain_config pretrain_overrides clusters layer nj seed, and what
+# The recipe sets: unlabelled pretrained pretrain_config pretrain_overrides clusters cepstra layer nj seed, and what
 # utils/training.sh wants
 
 # hubert_iteration NUMBER CLUSTERS WORDS...: make labels as WORDS tell, and train on them.
@@ -19,7 +19,11 @@ IFS=, read -r -a hubert_clusters <<<"$clusters"
 source_model=()
 
 stage 4 "first iteration: clusters of cepstra, pre-training"
-hubert_iteration 1 "${hubert_clusters[0]}"
+hubert_words=()
+if [[ $cepstra == normalised ]]; then
+    hubert_words=(--normalise)
+fi
+hubert_iteration 1 "${hubert_clusters[0]}" "${hubert_words[@]}"
 
 stage 5 "further iterations: clusters of hidden states, pre-training"
 for ((iteration = 2; iteration <= ${#hubert_clusters[@]}; iteration++)); do

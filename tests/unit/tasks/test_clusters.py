@@ -96,6 +96,17 @@ def test_joined_cepstra_of_hardly_any_frames() -> None:
         assert found.shape == (frames, 195)
 
 
+def test_normalised_cepstra_do_not_know_the_channel() -> None:
+    """A fixed filter adds a constant to each cepstrum: gone, but for the first and last frames' windows."""
+    sound = torch.randn(16000, generator=torch.Generator().manual_seed(0)) * 0.1
+    filtered = torch.cat([sound[:1], sound[1:] - 0.5 * sound[:-1]])
+    plain, normalised = Cepstra()([sound, filtered]), Cepstra(normalise=True)([sound, filtered])
+    assert float((plain[0][:, 1] - plain[1][:, 1]).mean().abs()) > 5
+    torch.testing.assert_close(normalised[0].mean(0), torch.zeros(39), rtol=0, atol=1e-3)
+    torch.testing.assert_close(normalised[0].std(0, correction=0), torch.ones(39), rtol=1e-3, atol=0)
+    assert float((normalised[0] - normalised[1]).abs().mean()) < 0.3
+
+
 def test_a_share_of_the_utterances_and_groups_of_a_layer(data: Path, model: Path, tmp_path: Path) -> None:
     """All utterances are labelled by clusters of some; columns of a layer are cut as those of cepstra are."""
     layer = ["--checkpoint", str(model), "--layer", "1", "--nj", "1"]
@@ -135,7 +146,8 @@ def test_what_does_not_go_together(data: Path, model: Path, tmp_path: Path, caps
         (["--layer", "3"], 2, "--checkpoint and --layer go together"),
         (["--checkpoint", str(data), "--layer", "3"], 1, "is not a pre-trained model"),
         (["--checkpoint", str(model), "--layer", "3"], 1, "has layers 1 to 2, not 3; correct --layer"),
-        ([*layer, "--splice", "3"], 2, "--splice is for MFCC; leave it out with --checkpoint"),
+        ([*layer, "--splice", "3"], 2, "--splice and --normalise are for MFCC; leave them out"),
+        ([*layer, "--normalise"], 2, "--splice and --normalise are for MFCC"),
         (["--splice", "2"], 2, "splice must be an odd number of frames, not 2"),
         (["--groups", "4", "--nj", "1"], 1, "frames of 39 values cannot be cut into 4 equal groups"),
     ):
