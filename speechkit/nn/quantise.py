@@ -1,4 +1,4 @@
-"""Product quantisation of frames by Gumbel softmax (vq-wav2vec, section 3.1; wav2vec 2.0, section 2)."""
+"""Product quantisation of frames, by Gumbel softmax (vq-wav2vec, section 3.1; wav2vec 2.0, section 2) or k-means."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -75,6 +75,56 @@ class GumbelQuantiser(nn.Module):
             logits.softmax(-1).mean(0),
             used / max(1, len(logits)),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KmeansQuantiserConfig:
+    """`groups` parts of a frame, each replaced by the nearest of `entries` vectors; `shared` by all groups or not.
+
+    `commitment` is gamma of equation 3 of vq-wav2vec.
+    """
+
+    groups: int = 2
+    entries: int = 320
+    shared: bool = False
+    commitment: float = 0.25
+
+
+class NearestVectors(NamedTuple):
+    """Frames `(N, T, C)` made of codebook vectors, their codes `(N, T, G)`, and the loss that draws both together."""
+
+    vectors: Tensor
+    codes: Tensor
+    loss: Tensor
+
+
+class KmeansQuantiser(nn.Module):
+    """Replaces each part of a frame by the nearest vector; gradients pass as if it had not (vq-wav2vec, section 3.2).
+
+    Before that each part has a projection of its own and is normalised over the utterance.
+    """
+
+    def __init__(self, config: KmeansQuantiserConfig, dim: int) -> None:
+        super().__init__()
+        if dim % config.groups:
+            raise ValueError(f"frames of {dim} values cannot be cut into {config.groups} equal groups")
+        self.config = config
+        self.projection = nn.Conv1d(dim, dim, 1, groups=config.groups, bias=False)
+        self.norm = nn.GroupNorm(config.groups, dim)
+        books = 1 if config.shared else config.groups
+        self.codebooks = nn.Parameter(0.01 * torch.randn(books, config.entries, dim // config.groups))
+
+    def forward(self, x: Tensor) -> NearestVectors:
+        """Quantise frames `x (N, T, C)` of utterances without padding."""
+        frames = self.norm(self.projection(x.transpose(1, 2))).transpose(1, 2)
+        parts = frames.unflatten(2, (self.config.groups, -1))
+        books = self.codebooks.expand(self.config.groups, -1, -1)
+        # |z - e|^2 without |z|^2, which is the same for all e.
+        distances = books.square().sum(-1) - 2 * torch.einsum("ntgd,gvd->ntgv", parts, books)
+        codes = distances.argmin(-1)
+        nearest = books[torch.arange(self.config.groups, device=x.device), codes].flatten(2)
+        loss = F.mse_loss(nearest, frames.detach()) + self.config.commitment * F.mse_loss(frames, nearest.detach())
+        return NearestVectors(frames + (nearest - frames).detach(), codes, loss)
 
 
 def perplexity(probabilities: Tensor) -> Tensor:
