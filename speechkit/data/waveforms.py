@@ -24,17 +24,23 @@ TOLERANCE = 2  # frames by which labels may be fewer or more than the audio has
 
 @dataclass(frozen=True)
 class WaveformBatch:
-    """Waveforms `(N, S)` with `lengths (N,)` in samples, labels `(N, T)` of each set (`NO_LABEL` for none), ids."""
+    """Waveforms `(N, S)` with `lengths (N,)` in samples, labels `(N, T)` of each set (`NO_LABEL` for none), ids.
+
+    Where the waveforms are distorted, `plain (N, S speed)` is what they were made of, played `speed` times as fast.
+    """
 
     ids: list[str]
     waveforms: Tensor
     lengths: Tensor
     labels: tuple[Tensor, ...] = ()
+    plain: Tensor | None = None
+    speed: float = 1.0
 
     def to(self, device: torch.device) -> "WaveformBatch":
         """The batch with its tensors on `device`."""
         moved = [each.to(device, non_blocking=True) for each in (self.waveforms, self.lengths, *self.labels)]
-        return replace(self, waveforms=moved[0], lengths=moved[1], labels=tuple(moved[2:]))
+        plain = None if self.plain is None else self.plain.to(device, non_blocking=True)
+        return replace(self, waveforms=moved[0], lengths=moved[1], labels=tuple(moved[2:]), plain=plain)
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,8 @@ class Crop:
     length: int
 
     def read(self, sampling_rate: int) -> npt.NDArray[np.float32]:
-        """The samples; of the file no more than that is read."""
-        start, length = (int(each * self.speed) for each in (self.start, self.length))
-        return change_speed(read_cut(self.cut, sampling_rate, start, length), self.speed, self.length)
+        """The samples at their own speed; of the file no more than that is read."""
+        return read_cut(self.cut, sampling_rate, int(self.start * self.speed), int(self.length * self.speed))
 
 
 class WaveformDataset(Dataset[WaveformBatch]):
@@ -67,6 +72,7 @@ class WaveformDataset(Dataset[WaveformBatch]):
         seed: of the crops.
         crop: whether to crop.
         distortion: what is done to the sound.
+        keep_plain: whether batches have the undistorted sound too; only with `crop`.
     """
 
     def __init__(
@@ -79,9 +85,10 @@ class WaveformDataset(Dataset[WaveformBatch]):
         *,
         crop: bool = True,
         distortion: DistortionConfig = PLAIN,
+        keep_plain: bool = False,
     ) -> None:
         self.labels, self.longest, self.hop, self.rate, self.seed = labels, longest, hop, sampling_rate, seed
-        self.crop, self.distortion = crop, Distortion(distortion, sampling_rate)
+        self.crop, self.distortion, self.keep_plain = crop, Distortion(distortion, sampling_rate), keep_plain
 
     def __getitem__(self, cuts: Any) -> WaveformBatch:
         ids = [cut.id for cut in cuts]
@@ -93,11 +100,14 @@ class WaveformDataset(Dataset[WaveformBatch]):
         waveforms = torch.zeros(len(ids), int(lengths.max()))
         places = zip(cuts, starts.tolist(), lengths.tolist(), strict=True)
         crops = [Crop(cut, speed, start, length) for cut, start, length in places]
-        for row, crop in zip(waveforms, crops, strict=True):
-            row[: crop.length] = torch.from_numpy(self.distortion.surround(crop.read(self.rate), generator))
+        plain = [crop.read(self.rate) for crop in crops]
+        for row, crop, samples in zip(waveforms, crops, plain, strict=True):
+            heard = change_speed(samples, speed, crop.length)
+            row[: crop.length] = torch.from_numpy(self.distortion.surround(heard, generator))
         frames = -(-int(lengths.max()) // self.hop)
         labels = tuple(torch.stack([self._labels(each, crop, frames) for crop in crops]) for each in self.labels)
-        return WaveformBatch(ids, waveforms, torch.from_numpy(lengths), labels)
+        kept = torch.from_numpy(np.stack(plain)) if self.keep_plain else None
+        return WaveformBatch(ids, waveforms, torch.from_numpy(lengths), labels, kept, speed)
 
     def _labels(self, labels: LabelFile, crop: "Crop", frames: int) -> Tensor:
         """Labels of the first `frames` frames: that of frame t of an utterance is number floor(t rate / frame rate)."""

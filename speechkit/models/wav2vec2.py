@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from speechkit.losses.contrastive import contrastive_logits, contrastive_loss, diversity_loss, sample_negatives
@@ -68,6 +69,8 @@ class Wav2Vec2(nn.Module):
         update: int = 0,
         mask: Tensor | None = None,
         negatives: Tensor | None = None,
+        plain: Tensor | None = None,
+        speed: float = 1.0,
     ) -> Wav2Vec2Loss:
         """The loss of a batch.
 
@@ -77,6 +80,9 @@ class Wav2Vec2(nn.Module):
             update: number of updates so far, for the temperature of the quantiser.
             mask: `(N, T)`, as many masked frames in every utterance; drawn where None.
             negatives: `(N, M, K)` as `sample_negatives` gives; drawn where None.
+            plain: `(N, S speed)`, undistorted waveforms of which the waveforms, all of one length, were made. Targets
+                are then theirs (Sriram, Auli and Baevski 2022, wav2vec-Aug).
+            speed: how many times as fast `waveforms` play.
         """
         config = self.config
         frames, lengths, penalty = self.encoder.extract(waveforms, lengths)
@@ -84,7 +90,8 @@ class Wav2Vec2(nn.Module):
             mask = span_mask(lengths.tolist(), frames.shape[1], config.encoder.time_mask, same_count=True)
             mask = mask.to(frames.device)
         context = self.context(stack_frames(self.encoder.encode(frames, lengths, mask), mask))
-        quantised = self.quantiser(stack_frames(frames, mask), config.quantiser.temperature(update))
+        heard = frames if plain is None else self._plain_frames(plain, speed, frames.shape[1])
+        quantised = self.quantiser(stack_frames(heard, mask), config.quantiser.temperature(update))
         targets = quantised.vectors
         if negatives is None:
             negatives = sample_negatives(len(targets), targets.shape[1], config.negatives, targets.device)
@@ -97,3 +104,9 @@ class Wav2Vec2(nn.Module):
             loss + count * extra, count, loss, right, diversity, penalty,
             perplexity(quantised.mean), perplexity(quantised.used),
         )  # fmt: skip
+
+    def _plain_frames(self, plain: Tensor, speed: float, count: int) -> Tensor:
+        """The frames of undistorted waveforms that are heard in each of `count` frames."""
+        frames, _, _ = self.encoder.extract(plain, torch.full(plain.shape[:1], plain.shape[1], device=plain.device))
+        places = (torch.arange(count, device=plain.device) * speed).round().long()
+        return frames[:, places.clamp(max=frames.shape[1] - 1)]

@@ -34,8 +34,8 @@ class PretrainConfig:
     """Everything that decides what a pre-training does, besides its data and its seed.
 
     Utterances shorter than `shortest` seconds are left out, longer ones than `longest` are cropped. `distortion` is
-    that of the training set; labels stay those of the undistorted sound. A wav2vec 2.0 that is at chance, or uses next
-    to no codes, for `patience` updates after the warm-up has collapsed, and stops.
+    that of the training set; labels and targets stay those of the undistorted sound. A wav2vec 2.0 that is at chance,
+    or uses next to no codes, for `patience` updates after the warm-up has collapsed, and stops.
     """
 
     method: Method = "wav2vec2"
@@ -83,7 +83,9 @@ class PretrainTask:
 
     def _dataset(self, labels: Sequence[LabelFile], seed: int, distortion: DistortionConfig) -> WaveformDataset:
         hop, rate = self.config.encoder.hop, self.config.encoder.sampling_rate
-        return WaveformDataset(labels, round(self.config.longest * rate), hop, rate, seed, distortion=distortion)
+        keep = self.config.method == "wav2vec2" and distortion != PLAIN
+        longest = round(self.config.longest * rate)
+        return WaveformDataset(labels, longest, hop, rate, seed, distortion=distortion, keep_plain=keep)
 
     def loss(self, model: nn.Module, batch: WaveformBatch) -> tuple[Tensor, float, dict[str, float]]:
         """The loss summed over masked frames, their number, and figures to watch."""
@@ -97,7 +99,7 @@ class PretrainTask:
         batch = batch.to(self.device)
         result: Wav2Vec2Loss | HubertLoss
         if self.config.method == "wav2vec2":
-            result = model(batch.waveforms, batch.lengths, self.update())
+            result = model(batch.waveforms, batch.lengths, self.update(), plain=batch.plain, speed=batch.speed)
         else:
             result = model(batch.waveforms, batch.lengths, batch.labels)
         return result

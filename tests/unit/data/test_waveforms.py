@@ -43,6 +43,17 @@ def test_labels_follow_the_sound_at_another_speed(tmp_path: Path) -> None:
         assert torch.allclose(heard, torch.arange(100, len(heard) + 100) * speed, atol=3)
 
 
+def test_the_undistorted_sound_goes_along(tmp_path: Path) -> None:
+    cuts = [make_cut(tmp_path, name, 1000) for name in ("a", "b")]
+    config = DistortionConfig(speeds=(1.25,), noise_share=1.0)
+    batch = WaveformDataset([], 400, HOP, RATE, 0, distortion=config, keep_plain=True)[cuts]
+    assert batch.plain is not None
+    assert (batch.waveforms.shape, batch.plain.shape, batch.speed) == ((2, 400), (2, 500), 1.25)
+    counted = batch.plain * 32768
+    assert torch.equal(counted, counted[:, :1] + torch.arange(500))
+    assert WaveformDataset([], 400, HOP, RATE, 0, distortion=config)[cuts].plain is None
+
+
 def test_distorted_crops_come_again_exactly(tmp_path: Path) -> None:
     cuts = [make_cut(tmp_path, name, 900) for name in ("a", "b")]
     config = DistortionConfig(speeds=(0.9, 1.0, 1.1), noise_share=1.0, reverb_share=0.5)

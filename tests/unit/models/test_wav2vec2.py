@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_models import small_encoder
+from small_models import small_encoder, spans
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -145,3 +145,20 @@ def test_sizes_of_the_paper(config: Wav2Vec2Config, backbone: int, whole: int) -
         model = Wav2Vec2(config)
     assert sum(parameter.numel() for parameter in model.encoder.parameters()) == backbone
     assert sum(parameter.numel() for parameter in model.parameters()) == whole
+
+
+def test_targets_are_those_of_the_undistorted_sound() -> None:
+    """Frame t of what plays twice as fast has the target of frame 2 t; undistorted, the loss is the usual one."""
+    torch.manual_seed(0)
+    quantiser = QuantiserConfig(entries=7, entry_dim=6, out_dim=10)
+    model = Wav2Vec2(Wav2Vec2Config(encoder=small_encoder(True), quantiser=quantiser, negatives=6)).eval()
+    plain, mask, negatives = torch.randn(2, 4000), spans([10], [40]), torch.randint(0, 10, (2, 10, 6))
+    fast, lengths = plain[:, ::2].contiguous(), torch.tensor([2000, 2000])
+    quantised: list[Tensor] = []
+    model.quantiser.register_forward_pre_hook(lambda _, inputs: quantised.append(inputs[0]))
+    model(fast, lengths, 0, mask, negatives, plain=plain, speed=2.0)
+    frames, _, _ = model.encoder.extract(plain, 2 * lengths)
+    torch.testing.assert_close(quantised[0][0], frames[0, 20:40:2])
+    torch.testing.assert_close(quantised[0][1], frames[1, 80:100:2])
+    usual = model(fast, lengths, 0, mask, negatives)
+    torch.testing.assert_close(model(fast, lengths, 0, mask, negatives, plain=fast).total, usual.total)
