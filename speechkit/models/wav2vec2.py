@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from speechkit.losses.contrastive import contrastive_logits, contrastive_loss, diversity_loss, sample_negatives
-from speechkit.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig, stack_frames
-from speechkit.nn.masking import span_mask
-from speechkit.nn.quantise import GumbelQuantiser, QuantiserConfig, perplexity
+from speechkit.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig, frame_mask, stack_frames
+from speechkit.nn.masking import equalise, span_mask
+from speechkit.nn.quantise import GumbelQuantiser, Quantised, QuantiserConfig, perplexity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,8 @@ class Wav2Vec2Config:
     """Sizes and loss weights.
 
     `negatives` distractors for each masked frame, `kappa` the temperature of their comparison; `diversity_weight` is
-    alpha of equation 2, `penalty_weight` that of the extractor's mean square (section 4.2).
+    alpha of equation 2, `penalty_weight` that of the extractor's mean square (section 4.2). `unmasked_weight` is that
+    of the same comparison for unmasked frames, among themselves; the paper has none.
     """
 
     encoder: SpeechEncoderConfig = field(default_factory=SpeechEncoderConfig)
@@ -25,6 +26,7 @@ class Wav2Vec2Config:
     kappa: float = 0.1
     diversity_weight: float = 0.1
     penalty_weight: float = 10.0
+    unmasked_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -89,21 +91,31 @@ class Wav2Vec2(nn.Module):
         if mask is None:
             mask = span_mask(lengths.tolist(), frames.shape[1], config.encoder.time_mask, same_count=True)
             mask = mask.to(frames.device)
-        context = self.context(stack_frames(self.encoder.encode(frames, lengths, mask), mask))
+        hidden = self.encoder.encode(frames, lengths, mask)
         heard = frames if plain is None else self._plain_frames(plain, speed, frames.shape[1])
-        quantised = self.quantiser(stack_frames(heard, mask), config.quantiser.temperature(update))
-        targets = quantised.vectors
-        if negatives is None:
-            negatives = sample_negatives(len(targets), targets.shape[1], config.negatives, targets.device)
-        logits = contrastive_logits(context, targets, negatives, config.kappa, quantised.codes)
-        loss, right = contrastive_loss(logits)
+        loss, right, quantised = self._compared(hidden, heard, mask, update, negatives)
         count = int(mask.sum())
         diversity = diversity_loss(quantised.mean)
-        extra = config.diversity_weight * diversity + config.penalty_weight * penalty
+        total = loss + count * (config.diversity_weight * diversity + config.penalty_weight * penalty)
+        if config.unmasked_weight > 0:
+            _, outside = frame_mask(lengths, mask)
+            total = total + config.unmasked_weight * self._compared(hidden, heard, equalise(outside), update)[0]
         return Wav2Vec2Loss(
-            loss + count * extra, count, loss, right, diversity, penalty,
-            perplexity(quantised.mean), perplexity(quantised.used),
-        )  # fmt: skip
+            total, count, loss, right, diversity, penalty, perplexity(quantised.mean), perplexity(quantised.used)
+        )
+
+    def _compared(
+        self, hidden: Tensor, heard: Tensor, mask: Tensor, update: int, negatives: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Quantised]:
+        """The contrastive loss of the frames of `mask`, how many are right, and their targets."""
+        quantised = self.quantiser(stack_frames(heard, mask), self.config.quantiser.temperature(update))
+        targets = quantised.vectors
+        if negatives is None:
+            negatives = sample_negatives(len(targets), targets.shape[1], self.config.negatives, targets.device)
+        context = self.context(stack_frames(hidden, mask))
+        return *contrastive_loss(
+            contrastive_logits(context, targets, negatives, self.config.kappa, quantised.codes)
+        ), quantised
 
     def _plain_frames(self, plain: Tensor, speed: float, count: int) -> Tensor:
         """The frames of undistorted waveforms that are heard in each of `count` frames."""

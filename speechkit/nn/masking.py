@@ -29,8 +29,8 @@ def span_mask(lengths: Sequence[int], max_length: int, config: SpanMaskConfig, *
     """Draw masks, True where masked (wav2vec 2.0, section 4.2 and appendix A).
 
     A sequence of T positions gets p T spans, rounded up or down at random so that the mean is exact. Their starts are
-    drawn without replacement from those at which a span fits; spans may overlap. With `same_count` some masked
-    positions are given back at random until every sequence has as many as the one with the fewest.
+    drawn without replacement from those at which a span fits; spans may overlap. With `same_count` the masks are
+    equalised.
 
     Args:
         lengths: valid positions of each of N sequences; no other is masked.
@@ -47,11 +47,16 @@ def span_mask(lengths: Sequence[int], max_length: int, config: SpanMaskConfig, *
         count = int(config.probability * length + float(torch.rand(())))
         starts = torch.randperm(max(0, possible))[: max(count, config.least)]
         row[(starts[:, None] + torch.arange(config.length)).flatten()] = True
-    if same_count and len(mask):
-        fewest = int(mask.sum(1).min())
-        for row in mask:
-            masked = row.nonzero().flatten()
-            row[masked[torch.randperm(len(masked))[fewest:]]] = False
+    return equalise(mask) if same_count else mask
+
+
+def equalise(mask: Tensor) -> Tensor:
+    """Take marks from `mask (N, T)` at random until every row has as many as that with the fewest."""
+    mask = mask.clone()
+    fewest = int(mask.sum(1).min()) if len(mask) else 0
+    for row in mask:
+        marked = row.nonzero().flatten()
+        row[marked[torch.randperm(len(marked))[fewest:].to(marked.device)]] = False
     return mask
 
 

@@ -1,5 +1,8 @@
 """wav2vec 2.0 against transformers and torchaudio, and the paper's sizes; its checklist is in a file of its own."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from small_models import small_encoder, spans
@@ -7,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechkit.interop.names import HUGGINGFACE, TORCHAUDIO, from_names
-from speechkit.losses.contrastive import sample_negatives
+from speechkit.losses.contrastive import contrastive_logits, contrastive_loss, sample_negatives
 from speechkit.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig
 from speechkit.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
 from speechkit.nn.masking import SpanMaskConfig
@@ -162,3 +165,30 @@ def test_targets_are_those_of_the_undistorted_sound() -> None:
     torch.testing.assert_close(quantised[0][1], frames[1, 80:100:2])
     usual = model(fast, lengths, 0, mask, negatives)
     torch.testing.assert_close(model(fast, lengths, 0, mask, negatives, plain=fast).total, usual.total)
+
+
+def test_the_loss_on_unmasked_frames() -> None:
+    """That of a model whose masked frames are the others, with the same hidden states: all valid frames take part."""
+    torch.manual_seed(0)
+    quantiser = QuantiserConfig(entries=7, entry_dim=6, out_dim=10)
+    sizes = Wav2Vec2Config(encoder=small_encoder(True), quantiser=quantiser, negatives=200, diversity_weight=0.0)
+    model = Wav2Vec2(replace(sizes, penalty_weight=0.0)).eval()
+    waveforms, lengths, mask = torch.randn(2, 2000), torch.tensor([2000, 2000]), spans([10, 70], [40, 60])
+    plain = model(waveforms, lengths, 0, mask)
+    frames, counts, _ = model.encoder.extract(waveforms, lengths)
+    hidden, outside = model.encoder.encode(frames, counts, mask), ~mask
+    targets = model.quantiser(frames[outside].view(2, 79, -1), 1.0)
+    # With so many negatives each frame meets all others: the loss hardly depends on which were drawn.
+    every = torch.tensor([[j for j in range(79) if j != i] for i in range(79)]).expand(2, -1, -1)
+    logits = contrastive_logits(
+        model.context(hidden[outside]).view(2, 79, -1), targets.vectors, every, 0.1, targets.codes
+    )
+    shift = math.log(200 / 78)
+    logits[..., 1:] += shift
+    expected = contrastive_loss(logits)[0]
+    model.config = replace(model.config, unmasked_weight=0.5)
+    torch.manual_seed(1)
+    total = torch.stack([model(waveforms, lengths, 0, mask).total for _ in range(20)]).mean()
+    masked = torch.stack([model(waveforms, lengths, 0, mask).contrastive for _ in range(20)]).mean()
+    torch.testing.assert_close(2 * (total - masked), expected, rtol=0.01, atol=0)
+    assert plain.count == 40

@@ -2,7 +2,7 @@
 
 import torch
 
-from speechkit.nn.masking import SpanMaskConfig, TimeMask, mask_channels, span_mask
+from speechkit.nn.masking import SpanMaskConfig, TimeMask, equalise, mask_channels, span_mask
 
 
 def runs(mask: torch.Tensor) -> list[int]:
@@ -56,3 +56,15 @@ def test_masked_frames_hold_the_learned_vector_and_channels_zeros() -> None:
     gone = (z == 0).all(1)
     assert gone.any(1).all()
     assert torch.equal(z.transpose(1, 2)[~gone], x.transpose(1, 2)[~gone])
+
+
+def test_equalised_masks_lose_marks_at_random() -> None:
+    torch.manual_seed(0)
+    mask = torch.rand(4, 300) < torch.tensor([[0.2], [0.4], [0.6], [0.8]])
+    before = mask.clone()
+    found = equalise(mask)
+    assert torch.equal(mask, before)
+    assert set(found.sum(1).tolist()) == {int(mask.sum(1).min())}
+    assert not (found & ~mask).any()
+    first, second = found[3, :150].sum().item(), found[3, 150:].sum().item()
+    assert abs(first - second) < 0.4 * (first + second)
