@@ -77,11 +77,23 @@ def lines(out: Path, kind: str) -> list[dict[str, float]]:
     return [row for row in rows if row["kind"] == kind]
 
 
-@pytest.mark.parametrize(("method", "figure"), [("wav2vec2", "accuracy"), ("hubert", "masked_accuracy")])
+DISTORTED = ["--set", "distortion.speeds=[0.95,1.0,1.05]", "--set", "distortion.noise_share=0.5"]
+
+
+@pytest.mark.parametrize(
+    ("method", "figure", "more"),
+    [
+        ("wav2vec2", "accuracy", []),
+        ("wav2vec2", "accuracy", [*DISTORTED, "--set", "wav2vec2.unmasked_weight=1"]),
+        ("hubert", "masked_accuracy", []),
+        ("hubert", "masked_accuracy", DISTORTED),
+    ],
+    ids=["wav2vec2", "wav2vec2 distorted", "hubert", "hubert distorted"],
+)
 def test_it_learns_what_comes_next_and_resumes_as_if_never_killed(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, figure: str
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, figure: str, more: list[str]
 ) -> None:
-    assert pretrain(data, tmp_path / "whole", method) == 0
+    assert pretrain(data, tmp_path / "whole", method, *more) == 0
     dev = lines(tmp_path / "whole", "dev")
     assert dev[-1]["loss_m"] < 0.8 * lines(tmp_path / "whole", "train")[0]["loss_m"]
     assert dev[-1][figure] > 0.5
@@ -94,8 +106,8 @@ def test_it_learns_what_comes_next_and_resumes_as_if_never_killed(
 
     with monkeypatch.context() as patch:
         patch.setattr(PretrainTask, "loss", killed)
-        assert pretrain(data, tmp_path / "parts", method) == 130
-    assert pretrain(data, tmp_path / "parts", method) == 0
+        assert pretrain(data, tmp_path / "parts", method, *more) == 130
+    assert pretrain(data, tmp_path / "parts", method, *more) == 0
     first, second = ((tmp_path / name / "final/model.safetensors").read_bytes() for name in ("whole", "parts"))
     assert first == second
 
