@@ -109,7 +109,7 @@ class WaveformDataset(Dataset[WaveformBatch]):
         kept = torch.from_numpy(np.stack(plain)) if self.keep_plain else None
         return WaveformBatch(ids, waveforms, torch.from_numpy(lengths), labels, kept, speed)
 
-    def _labels(self, labels: LabelFile, crop: "Crop", frames: int) -> Tensor:
+    def _labels(self, labels: LabelFile, crop: Crop, frames: int) -> Tensor:
         """Labels of the first `frames` frames: that of frame t of an utterance is number floor(t rate / frame rate)."""
         name = crop.cut.id
         if name not in labels:

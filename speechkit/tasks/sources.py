@@ -62,15 +62,20 @@ class Cepstra:
 
     def __call__(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Frames `(T, 39 splice)`."""
-        return [self._spliced(self._mfcc.extract(waveform)) for waveform in waveforms]
+        frames = map(self._mfcc.extract, waveforms)
+        return [self._spliced(_normalised(each) if self._normalise else each) for each in frames]
 
     def _spliced(self, x: Tensor) -> Tensor:
-        if self._normalise and len(x):
-            x = (x - x.mean(0)) / x.std(0, correction=0).clamp(min=LEAST_DEVIATION)
         reach, frames = self._splice // 2, torch.arange(len(x))
         window = (frames[:, None] + torch.arange(-reach, reach + 1)).clamp(0, max(0, len(x) - 1))
         kinds = x[window].view(len(x), self._splice, self._config.delta_order + 1, self._config.num_cepstra)
         return kinds.transpose(1, 2).flatten(1)
+
+
+def _normalised(x: Tensor) -> Tensor:
+    if not len(x):
+        return x
+    return (x - x.mean(0)) / x.std(0, correction=0).clamp(min=LEAST_DEVIATION)
 
 
 class Layer:

@@ -28,6 +28,14 @@ def test_each_bin_of_an_utterance_is_normalised() -> None:
     assert not frames[1, 29:].any()
 
 
+def test_low_precision_begins_behind_the_logarithm() -> None:
+    waveforms, lengths = torch.randn(1, 8000, generator=torch.Generator().manual_seed(0)), torch.tensor([8000])
+    expected, _ = LogMel(FbankConfig())(waveforms, lengths)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = LogMel(FbankConfig())(waveforms, lengths)
+    assert torch.equal(found, expected)
+
+
 def test_silence_stays_finite() -> None:
     frames, _ = LogMel(FbankConfig())(torch.zeros(1, 4000), torch.tensor([4000]))
     assert float(frames.abs().max()) < 1e-3
