@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechkit.cli.search import add_search_arguments, check_search, search_method
+
 if TYPE_CHECKING:
     from speechkit.decode.beam import Hypothesis, Weights
     from speechkit.decode.methods import Method
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from speechkit.tasks.recognition import RecognitionSet
 
 log = logging.getLogger(__name__)
-BEAMS = {"beam": 50.0, "wfst": 12.0}
 RESCORED = 100  # hypotheses of each utterance
 
 
@@ -28,12 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cuts", type=Path, required=True, help="cuts with features; cmvn.safetensors lies beside them"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for hyp.txt, ref.txt and decode.json")
-    parser.add_argument("--method", choices=("greedy", "beam", "wfst"), default="greedy", help="how to search")
-    parser.add_argument("--lm", type=Path, help="n-gram in ARPA or KenLM's binary format, for --method beam")
-    parser.add_argument("--graph", type=Path, help="decoding graph made by `speechkit graph`, for --method wfst")
-    parser.add_argument(
-        "--wfst-backend", default="built-in", help="what searches the graph: built-in, kaldi-decoder or k2"
-    )
+    add_search_arguments(parser)
     parser.add_argument("--sweep", action="store_true", help="look for the weights with the fewest errors on this set")
     parser.add_argument(
         "--weights",
@@ -47,12 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--neural-weight", type=float, default=1.0, help="factor of a neural --rescore-lm, without --weights"
     )
-    parser.add_argument(
-        "--beam",
-        type=float,
-        help="beam: hypotheses kept per frame (50 without this option); wfst: largest difference to the best (12)",
-    )
-    parser.add_argument("--max-active", type=int, default=3000, help="hypotheses kept per frame at most, for wfst")
     parser.add_argument("--nbest", type=int, metavar="N", help="write the N best hypotheses to nbest.jsonl too")
     parser.add_argument(
         "--rescore-lm",
@@ -61,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="n-gram (ARPA) whose scores replace the first one's in the end, or folder of a neural model of `speechkit "
         f"lm` whose scores are added to it for the {RESCORED} (or --nbest) best hypotheses",
     )
-    parser.add_argument("--nj", type=int, default=1, help="processes that search")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -97,13 +86,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     from speechkit.common.errors import UsageError
-    from speechkit.decode.graph_backends import check_backend
 
-    check_backend(args.wfst_backend)
-    if args.method == "beam" and args.lm is None:
-        raise UsageError("--method beam needs --lm; without a language model use --method greedy")
-    if args.method == "wfst" and args.graph is None:
-        raise UsageError("--method wfst needs --graph; `speechkit graph` makes one from a lexicon and an LM")
+    check_search(args)
     if args.method == "greedy" and (args.nbest or args.rescore_lm):
         raise UsageError("--nbest and --rescore-lm go with --method beam or wfst")
     if args.sweep and (args.method == "greedy" or (args.weights and not _is_neural(args))):
@@ -119,7 +103,10 @@ def _is_neural(args: argparse.Namespace) -> bool:
 def _decode(cuts: "RecognitionSet", args: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, Any]]:
     if args.method == "greedy":
         return cuts.decode_greedy(), {}
-    method, details = _method(cuts, args)
+    ngram = None if _is_neural(args) else args.rescore_lm
+    method, details = search_method(args, cuts.recognizer, ngram)
+    if args.rescore_lm:
+        details["rescored_with"] = str(args.rescore_lm)
     if _is_neural(args):
         return _decode_rescored(cuts, method, details, args)
     if args.sweep:
@@ -187,29 +174,6 @@ def _tuned(points: "Sequence[SweepPoint]", out: Path, search: "Weights | None" =
     before = {"search": search.values()} if search else {}
     write_json(out / "weights.json", {"best": best.values(), **before, "points": table(points)})
     return best
-
-
-def _method(cuts: "RecognitionSet", args: argparse.Namespace) -> "tuple[Method, dict[str, Any]]":
-    """The way to decode, and what the table of results tells of it."""
-    from dataclasses import asdict
-
-    from speechkit.decode.beam import BeamConfig
-    from speechkit.decode.methods import BeamMethod, GraphMethod
-    from speechkit.decode.wfst import WfstConfig
-
-    beam = BEAMS[args.method] if args.beam is None else args.beam
-    rescored = {"rescored_with": str(args.rescore_lm)} if args.rescore_lm else {}
-    ngram = None if _is_neural(args) else args.rescore_lm
-    if args.method == "beam":
-        config = BeamConfig(size=int(beam))
-        return BeamMethod(cuts.lang(), args.lm, config, ngram), {"beam": asdict(config), **rescored}
-    search = WfstConfig(beam=beam, max_active=args.max_active)
-    method = GraphMethod(args.graph, search, args.wfst_backend, cuts.topology(), ngram)
-    return method, {
-        "beam": {"beam": beam, "max_active": args.max_active},
-        "backend": args.wfst_backend,
-        **rescored,
-    }
 
 
 def _write_nbest(path: Path, found: "Mapping[str, Sequence[Hypothesis]]", weights: "Weights") -> None:

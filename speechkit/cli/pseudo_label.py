@@ -2,10 +2,10 @@
 
 import argparse
 import logging
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechkit.cli.search import add_search_arguments, check_search, search_method
 from speechkit.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,15 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, as keep=80")
     parser.add_argument("--round", type=int, default=1, help="how many times labels were made with these")
     parser.add_argument("--previous", type=Path, metavar="DIR", help="folder of the labels of the round before")
-    parser.add_argument("--method", choices=("greedy", "beam", "wfst"), default="greedy", help="how to search")
-    parser.add_argument("--lm", type=Path, help="n-gram in ARPA or KenLM's binary format, for --method beam")
-    parser.add_argument("--graph", type=Path, help="decoding graph made by `speechkit graph`, for --method wfst")
-    parser.add_argument(
-        "--wfst-backend", default="built-in", help="what searches the graph: built-in, kaldi-decoder or k2"
-    )
+    add_search_arguments(parser)
     parser.add_argument("--weights", type=Path, help="weights.json of the teacher's sweep on the development set")
-    parser.add_argument("--beam", type=float, help="as of `speechkit decode`")
-    parser.add_argument("--nj", type=int, default=1, help="processes that search")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -75,13 +68,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    from speechkit.decode.graph_backends import check_backend
-
-    check_backend(args.wfst_backend)
-    needed = {"beam": ("lm", "weights"), "wfst": ("graph", "weights"), "greedy": ()}[args.method]
-    for name in needed:
-        if getattr(args, name) is None:
-            raise UsageError(f"--method {args.method} needs --{name}; without a language model use --method greedy")
+    check_search(args)
+    if args.method != "greedy" and args.weights is None:
+        raise UsageError(f"--method {args.method} needs --weights; without a language model use --method greedy")
     if args.round < 1:
         raise UsageError(f"--round is at least 1, not {args.round}")
 
@@ -103,24 +92,12 @@ def _weights(args: argparse.Namespace) -> "Weights":
 
 def _method(recognizer: "Recognizer", args: argparse.Namespace) -> "tuple[Method | None, dict[str, Any]]":
     """The way to search, None for greedy decoding, and what the report tells of it."""
-    import json
-
-    from speechkit.cli.decode import BEAMS
-    from speechkit.decode.beam import BeamConfig
-    from speechkit.decode.methods import BeamMethod, GraphMethod
-    from speechkit.decode.wfst import WfstConfig
-    from speechkit.fsa.wfst.graph import ARRAY, Topology
+    from speechkit.fsa.wfst.graph import ARRAY
     from speechkit.tasks.pseudo import file_hash
 
     if args.method == "greedy":
         return None, {}
-    size = BEAMS[args.method] if args.beam is None else args.beam
+    method, details = search_method(args, recognizer)
     if args.method == "beam":
-        beam = BeamConfig(size=int(size))
-        method = BeamMethod(json.dumps(recognizer.lang.state()), args.lm, beam)
-        return method, {"lm": str(args.lm), "lm_hash": file_hash(args.lm), "beam": asdict(beam)}
-    config = recognizer.config
-    topology = Topology(config.lfmmi.topology) if config.loss == "lfmmi" else None
-    search = WfstConfig(beam=size)
-    graph = {"graph": str(args.graph), "graph_hash": file_hash(args.graph / ARRAY), "backend": args.wfst_backend}
-    return GraphMethod(args.graph, search, args.wfst_backend, topology), {**graph, "beam": asdict(search)}
+        return method, {"lm": str(args.lm), "lm_hash": file_hash(args.lm), **details}
+    return method, {"graph": str(args.graph), "graph_hash": file_hash(args.graph / ARRAY), **details}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from speechkit.common.errors import SpeechkitError
-from speechkit.common.files import read_json, require_file, write_text
+from speechkit.common.files import exclusive, read_json, require_file, write_text
 
 log = logging.getLogger(__name__)
 Row = dict[str, str]
@@ -65,6 +65,11 @@ def update_results(exp: Path, papers: Path, out: Path) -> tuple[int, int]:
     """
     require_file(exp, "run the stages up to scoring (8) first")
     published = read_papers(papers)
+    with exclusive(out):
+        return _updated(exp, published, out)
+
+
+def _updated(exp: Path, published: Sequence[Paper], out: Path) -> tuple[int, int]:
     kept = {_key(row): row for row in read_rows(out)} if out.exists() else {}
     new: dict[tuple[str, ...], Row] = {}
     for row in measured_rows(exp):

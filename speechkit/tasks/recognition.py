@@ -1,7 +1,6 @@
 """Recognition of a set of cuts: emissions once, then greedy decoding or a search with a language model."""
 
 import contextlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from speechkit.decode.methods import Grid, Method
 from speechkit.decode.rescore import neural_lists
 from speechkit.decode.sweep import SweepPoint, rank, sweep_lists
 from speechkit.features.cmvn import Cmvn
-from speechkit.fsa.wfst.graph import Topology
 from speechkit.metrics.edit import edit_counts
 from speechkit.tasks.language_model import LanguageModel
 from speechkit.tasks.recognizer import Recognizer, error_rate
@@ -105,15 +103,6 @@ class RecognitionSet:
     def references(self) -> dict[str, list[str]]:
         """Reference words of each utterance, without running the model."""
         return {cut.id: self.recognizer.lang.reference(text_fields(cut)) for cut in self.cuts}
-
-    def lang(self) -> str:
-        """The model's language as JSON, for methods that need it."""
-        return json.dumps(self.recognizer.lang.state())
-
-    def topology(self) -> Topology | None:
-        """What the model was trained to give between equal tokens, where its configuration says so."""
-        config = self.recognizer.config
-        return Topology(config.lfmmi.topology) if config.loss == "lfmmi" else None
 
     def _mapped(
         self, method: Method, job: Callable[[Emission], Result], emissions: list[Emission], num_jobs: int

@@ -17,6 +17,7 @@ from speechkit.data.batches import Batch, BatchConfig, FeatureDataset, Fields, s
 from speechkit.data.from_audio import AudioConfig
 from speechkit.data.waveforms import Waveforms
 from speechkit.features.cmvn import Cmvn, CmvnStats
+from speechkit.fsa.wfst.graph import Topology
 from speechkit.metrics.edit import edit_counts
 from speechkit.models.acoustic import AcousticModel, AcousticModelConfig
 from speechkit.models.finetuned import FinetunedEncoder
@@ -139,6 +140,11 @@ class Recognizer:
     def reads_waveforms(self) -> bool:
         """Whether the model takes waveforms, not features."""
         return self.config.encoder is not None
+
+    @property
+    def topology(self) -> Topology | None:
+        """What the model was trained to give between equal tokens, where its configuration says so."""
+        return Topology(self.config.lfmmi.topology) if self.config.loss == "lfmmi" else None
 
     def frame_shift(self, cut: Any) -> float:
         """Seconds from one output frame to the next, on the features of `cut`."""

@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from speechkit.common.errors import SpeechkitError
-from speechkit.common.files import atomic_path, read_json, write_json, write_text
+from speechkit.common.files import atomic_path, exclusive, read_json, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -50,3 +51,14 @@ def test_damaged_json_is_named(tmp_path: Path) -> None:
         read_json(tmp_path / "x.json")
     with pytest.raises(SpeechkitError, match=r"y\.json does not exist"):
         read_json(tmp_path / "y.json")
+
+
+def test_one_process_at_a_time_changes_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "RESULTS.md"
+    with exclusive(path):
+        other = os.open(path.parent, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)
+    assert list(path.parent.iterdir()) == []
