@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,9 @@ from speechkit.losses.contrastive import masked_prediction_logits
 from speechkit.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig, frame_mask
 from speechkit.nn.lengths import NO_LABEL
 from speechkit.nn.masking import SpanMaskConfig, span_mask
+
+if TYPE_CHECKING:
+    from speechkit.data.waveforms import WaveformBatch
 
 
 def _encoder() -> SpeechEncoderConfig:
@@ -56,6 +60,16 @@ class HubertLoss:
     unmasked_right: Tensor
     unmasked: Tensor
 
+    def figures(self) -> dict[str, float]:
+        """Averages over the frames of the batch; accuracies are numbered where there are several sets."""
+        masked, unmasked = self.masked.clamp(min=1), self.unmasked.clamp(min=1)
+        loss_m = float((self.masked_loss.detach() / masked).mean())
+        figures = {"loss_m": loss_m, "penalty": float(self.penalty.detach())}
+        for kind, shares in (("masked", self.masked_right / masked), ("unmasked", self.unmasked_right / unmasked)):
+            for number, share in enumerate(shares.tolist()):
+                figures[f"{kind}_accuracy{f'_{number}' if len(shares) > 1 else ''}"] = share
+        return figures
+
 
 class PredictionHead(nn.Module):
     """Projection and class vectors of one set of clusters (equation 3)."""
@@ -75,12 +89,23 @@ class PredictionHead(nn.Module):
 class Hubert(nn.Module):
     """The encoder with a prediction head for each set of clusters; `encoder` is what is kept."""
 
+    encoder_type = SpeechEncoder
+    wants_plain = False
+
     def __init__(self, config: HubertConfig, classes: Sequence[int]) -> None:
         super().__init__()
         self.config = config
         self.encoder = SpeechEncoder(config.encoder)
         dim = config.encoder.transformer.dim
         self.heads = nn.ModuleList(PredictionHead(dim, config.final_dim, count, config.tau) for count in classes)
+
+    @staticmethod
+    def inputs(batch: "WaveformBatch", update: int) -> dict[str, Any]:
+        """Arguments of `forward`."""
+        return {"waveforms": batch.waveforms, "lengths": batch.lengths, "labels": batch.labels}
+
+    def collapse(self) -> None:
+        """Targets are given: nothing collapses."""
 
     def forward(
         self, waveforms: Tensor, lengths: Tensor, labels: Sequence[Tensor], masked: Tensor | None = None

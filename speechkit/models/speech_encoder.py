@@ -1,7 +1,6 @@
 """The encoder that wav2vec 2.0 and HuBERT share: convolutional extractor, masking, transformer."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -9,32 +8,11 @@ from torch.nn import functional as F
 
 from speechkit.features.fbank import FbankConfig
 from speechkit.models.log_mel import LogMel
+from speechkit.models.pretraining import Hidden
 from speechkit.nn.lengths import conv_length, valid_mask, zero_padding
 from speechkit.nn.masking import SpanMaskConfig, TimeMask, mask_channels
 from speechkit.nn.transformer import TransformerConfig, TransformerEncoder
 from speechkit.nn.waveform import ExtractorConfig, FeatureExtractor
-
-
-class Hidden(NamedTuple):
-    """What a self-supervised model makes of waveforms.
-
-    Attributes:
-        layers: hidden states `(N, T, dim)`, that of layer l (counting from 1) at `layers[l - 1]`.
-        lengths: `(N,)`, valid frames.
-        frame_rate: frames per second.
-    """
-
-    layers: list[Tensor]
-    lengths: Tensor
-    frame_rate: float
-
-
-class Encoder(Protocol):
-    """What labels, fine-tuning, probes, BERT-ASR and wav2vec-U take from a self-supervised model."""
-
-    def __call__(self, waveforms: Tensor, lengths: Tensor) -> Hidden:
-        """Hidden states of waveforms `(N, S)` in [-1, 1] with `lengths (N,)` in samples."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +54,11 @@ class SpeechEncoderConfig:
         """Frames a second."""
         return self.sampling_rate / self.hop
 
+    @property
+    def num_layers(self) -> int:
+        """Blocks of the transformer."""
+        return self.transformer.layers
+
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Frames of waveforms of `lengths` samples."""
         if self.log_mel is not None:
@@ -100,10 +83,10 @@ class SpeechEncoder(nn.Module):
         """Frames of waveforms of `lengths` samples."""
         return self.config.output_lengths(lengths)
 
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> Hidden:
-        """Hidden states of all layers."""
+    def forward(self, waveforms: Tensor, lengths: Tensor, count: int | None = None) -> Hidden:
+        """Hidden states of the first `count` layers, all if None."""
         frames, lengths, _ = self.extract(waveforms, lengths)
-        layers = self.transformer.layers(self.enter(frames), lengths)
+        layers = self.transformer.layers(self.enter(frames), lengths, count)
         return Hidden(layers, lengths, self.config.frame_rate)
 
     def extract(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:

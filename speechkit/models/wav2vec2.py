@@ -1,14 +1,25 @@
 """wav2vec 2.0 (Baevski, Zhou, Mohamed, Auli 2020): masked frames are told from others of the same utterance."""
 
+import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from speechkit.losses.contrastive import contrastive_logits, contrastive_loss, diversity_loss, sample_negatives
+from speechkit.models.pretraining import Collapse
 from speechkit.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig, frame_mask, stack_frames
 from speechkit.nn.masking import equalise, span_mask
 from speechkit.nn.quantise import GumbelQuantiser, Quantised, QuantiserConfig, perplexity
+
+if TYPE_CHECKING:
+    from speechkit.data.waveforms import WaveformBatch
+
+ADVICE = (
+    "lower train.schedule.peak, raise train.accumulate (the paper's batch is 1.6 h of audio) or "
+    "wav2vec2.diversity_weight"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +64,23 @@ class Wav2Vec2Loss:
     code_perplexity: Tensor
     used_perplexity: Tensor
 
+    def figures(self) -> dict[str, float]:
+        """Averages over the masked frames of the batch."""
+        count = max(self.count, 1)
+        return {
+            "loss_m": float(self.contrastive.detach()) / count,
+            "accuracy": float(self.right) / count,
+            "code_perplexity": float(self.code_perplexity.detach()),
+            "used_perplexity": float(self.used_perplexity),
+            "penalty": float(self.penalty.detach()),
+        }
+
 
 class Wav2Vec2(nn.Module):
     """The encoder with quantiser and contrastive loss, for pre-training; `encoder` is what is kept."""
+
+    encoder_type = SpeechEncoder
+    wants_plain = True
 
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__()
@@ -63,6 +88,23 @@ class Wav2Vec2(nn.Module):
         self.encoder = SpeechEncoder(config.encoder)
         self.quantiser = GumbelQuantiser(config.quantiser, config.encoder.extractor.dim)
         self.context = nn.Linear(config.encoder.transformer.dim, config.quantiser.out_dim)
+
+    @staticmethod
+    def inputs(batch: "WaveformBatch", update: int) -> dict[str, Any]:
+        """Arguments of `forward`."""
+        return {
+            "waveforms": batch.waveforms,
+            "lengths": batch.lengths,
+            "update": update,
+            "plain": batch.plain,
+            "speed": batch.speed,
+        }
+
+    def collapse(self) -> Collapse:
+        """A loss as of equal scores, or little more than one code in each group."""
+        quantiser = self.config.quantiser
+        fewest = max(1.05 * quantiser.groups, 0.015 * quantiser.groups * quantiser.entries)
+        return Collapse(math.log(self.config.negatives + 1), ADVICE, fewest)
 
     def forward(
         self,

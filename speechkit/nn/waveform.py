@@ -1,4 +1,4 @@
-"""From waveforms to frames: the convolutional feature extractor of wav2vec 2.0 and HuBERT."""
+"""From waveforms to frames: the convolutional feature extractor of all systems that hear waveforms."""
 
 import math
 from dataclasses import dataclass
@@ -16,18 +16,23 @@ EPS = 1e-5
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorConfig:
-    """A `FeatureExtractor` (wav2vec 2.0, section 4.2), of waveforms or, with another `in_dim` than 1, of frames.
+    """A `FeatureExtractor`, of waveforms or, with another `in_dim` than 1, of frames; the defaults are wav2vec 2.0's.
 
     With `norm` "first" the first layer alone is normalised, each channel over time; with "layer" every layer is, each
-    frame over its channels. `normalise` gives waveforms zero mean and unit variance. Gradients to the extractor are
-    scaled by `gradient_scale`; at 0 it is frozen, and nothing is kept for its backward pass.
+    frame over its channels; with "group" every layer over time and channels at once, as wav2vec's are. `dropout` comes
+    before the norm, `activation` after it; `paddings` are zero frames on both sides of each layer's input. `normalise`
+    gives waveforms zero mean and unit variance. Gradients to the extractor are scaled by `gradient_scale`; at 0 it is
+    frozen, and nothing is kept for its backward pass.
     """
 
     in_dim: int = 1
     dim: int = 512
     kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
     strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
-    norm: Literal["first", "layer"] = "first"
+    paddings: tuple[int, ...] = ()
+    norm: Literal["first", "layer", "group", "none"] = "first"
+    activation: Literal["gelu", "relu"] = "gelu"
+    dropout: float = 0.0
     bias: bool = False
     normalise: bool = False
     gradient_scale: float = 0.1
@@ -35,6 +40,10 @@ class ExtractorConfig:
     def __post_init__(self) -> None:
         if len(self.kernels) != len(self.strides) or not self.kernels:
             raise ValueError("kernels and strides must hold one number for each layer")
+        if self.paddings and len(self.paddings) != len(self.kernels):
+            raise ValueError("paddings must hold one number for each layer, or none")
+        if self.norm == "first" and self.paddings:
+            raise ValueError("the norm of the first layer is for one without padding; set norm to another")
         if self.norm == "first" and self.bias:
             raise ValueError("the norm of the first layer takes a bias away; set bias to false")
         if self.in_dim != 1 and (self.norm == "first" or self.normalise):
@@ -52,10 +61,15 @@ class ExtractorConfig:
         return 1 + sum((kernel - 1) * step for kernel, step in zip(self.kernels, steps, strict=True))
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Frames of inputs of `lengths` samples, or frames: floor((n - k) / s) + 1 through all layers."""
-        for kernel, stride in zip(self.kernels, self.strides, strict=True):
-            lengths = conv_length(lengths, kernel, stride, 0)
+        """Frames of inputs of `lengths` samples, or frames: floor((n + 2 p - k) / s) + 1 through all layers."""
+        for layer in range(len(self.kernels)):
+            lengths = self.layer_lengths(lengths, layer)
         return lengths
+
+    def layer_lengths(self, lengths: Tensor, layer: int) -> Tensor:
+        """Frames after one layer."""
+        padding = self.paddings[layer] if self.paddings else 0
+        return conv_length(lengths, self.kernels[layer], self.strides[layer], padding)
 
 
 class FeatureExtractor(nn.Module):
@@ -78,8 +92,9 @@ class FeatureExtractor(nn.Module):
         if config.norm == "first":
             self.gain = nn.Parameter(torch.ones(config.dim))
             self.shift = nn.Parameter(torch.zeros(config.dim))
-        else:
-            self.norms = nn.ModuleList(nn.LayerNorm(config.dim) for _ in config.kernels)
+        elif config.norm != "none":
+            kind = nn.LayerNorm if config.norm == "layer" else UtteranceNorm
+            self.norms = nn.ModuleList(kind(config.dim) for _ in config.kernels)
         self.requires_grad_(config.gradient_scale > 0)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,14 +113,54 @@ class FeatureExtractor(nn.Module):
         if config.normalise:
             x = normalise_waveforms(x.squeeze(-1), lengths).unsqueeze(-1)
         x = F.pad(x, (0, 0, 0, -x.shape[1] % config.hop))
-        for i, (weight, kernel, stride) in enumerate(zip(self.weights, config.kernels, config.strides, strict=True)):
-            lengths = conv_length(lengths, kernel, stride, 0)
+        for i, (weight, stride) in enumerate(zip(self.weights, config.strides, strict=True)):
+            if config.paddings or config.norm == "group":
+                x = _fitted(x, lengths, config.paddings[i] if config.paddings else 0, stride)
+            lengths = config.layer_lengths(lengths, i)
             if i == 0 and config.norm == "first":
                 x = normalised_conv(x, lengths, weight, stride, self.gain, self.shift)
             else:
                 x = strided_conv(x, weight, self.biases[i] if config.bias else None, stride)
-            x = F.gelu(self.norms[i](x) if config.norm == "layer" else x)
+            x = self._activated(i, x, lengths)
         return x
+
+    def _activated(self, layer: int, x: Tensor, lengths: Tensor) -> Tensor:
+        config = self.config
+        if config.dropout:
+            x = F.dropout(x, config.dropout, self.training)
+        if config.norm == "layer":
+            x = self.norms[layer](x)
+        elif config.norm == "group":
+            x = self.norms[layer](x[:, : max(1, int(lengths.max()))], lengths)
+        return F.gelu(x) if config.activation == "gelu" else F.relu(x)
+
+
+class UtteranceNorm(nn.Module):
+    """Group norm with one group: each utterance over its valid frames and all channels, in float32 at least."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Normalise `x (N, T, C)` with `lengths (N,)`; frames beyond mean nothing."""
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
+            if int(lengths.min()) == x.shape[1]:
+                return F.layer_norm(x, x.shape[1:], eps=EPS) * self.weight + self.bias
+            mask = valid_mask(lengths, x.shape[1])
+            count = (lengths.clamp(min=1) * x.shape[2])[:, None, None]
+            centred = x - zero_padding(x, mask).sum((1, 2), keepdim=True) / count
+            variance = zero_padding(centred, mask).pow(2).sum((1, 2), keepdim=True) / count
+            return centred * (variance + EPS).rsqrt() * self.weight + self.bias
+
+
+def _fitted(x: Tensor, lengths: Tensor, padding: int, stride: int) -> Tensor:
+    """The valid frames of `x` between `padding` zero frames, and more behind up to a multiple of `stride`."""
+    width = int(lengths.max())
+    x = zero_padding(x[:, :width], valid_mask(lengths, x[:, :width].shape[1]))
+    return F.pad(x, (0, 0, padding, padding + -(width + 2 * padding) % stride))
 
 
 def normalised_conv(x: Tensor, lengths: Tensor, weight: Tensor, stride: int, gain: Tensor, shift: Tensor) -> Tensor:

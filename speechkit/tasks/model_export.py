@@ -26,8 +26,9 @@ from speechkit.interop.huggingface_folder import (
 from speechkit.interop.onnx_file import require_onnx, run_onnx, write_onnx
 from speechkit.interop.reference import TOLERANCE, of_transformers
 from speechkit.models.speech_encoder import SpeechEncoderConfig
+from speechkit.nn.waveform import ExtractorConfig
 from speechkit.tasks.model_comparison import outputs, require_equal, require_free, speech
-from speechkit.tasks.pretrain import TASK, Method, load_pretrained
+from speechkit.tasks.pretrain import TASK, Method, fine_tunable, load_pretrained
 from speechkit.tasks.recognizer import Recognizer
 from speechkit.train.checkpoint import MODEL, load_tensors
 
@@ -57,7 +58,7 @@ def export_huggingface(checkpoint: Path, out: Path, audio: Path | None) -> None:
 
 def _write_pretrained(checkpoint: Path, folder: Path) -> tuple[SpeechEncoderConfig, Model]:
     config, weights = load_pretrained(checkpoint)
-    encoder = config.encoder
+    encoder = fine_tunable(config, checkpoint)
     _require_waveforms(checkpoint, encoder)
     tensors = load_tensors(checkpoint / MODEL)
     heads = {name: each for name, each in tensors.items() if name.startswith(("quantiser.", "context."))}
@@ -120,6 +121,12 @@ def _finetuned(checkpoint: Path) -> tuple[Recognizer, SpeechEncoderConfig, Model
 def _require_waveforms(checkpoint: Path, encoder: SpeechEncoderConfig) -> None:
     if encoder.log_mel is not None:
         raise SpeechkitError(f"{checkpoint} reads log-mel frames; other programs know only models that read waveforms")
+    extractor, usual = encoder.extractor, ExtractorConfig()
+    unusual = {"norm": extractor.norm not in ("first", "layer"), "paddings": bool(extractor.paddings)}
+    unusual |= {name: getattr(extractor, name) != getattr(usual, name) for name in ("activation", "dropout")}
+    if any(unusual.values()):
+        names = ", ".join(f"extractor.{name}" for name, differs in unusual.items() if differs)
+        raise SpeechkitError(f"{checkpoint} has settings that other programs do not know: {names}")
 
 
 def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Self-supervised pre-training of wav2vec 2.0 and HuBERT on waveforms without transcripts."""
+"""Self-supervised pre-training on waveforms without transcripts, the same for every system."""
 
 import logging
 import math
@@ -17,9 +17,10 @@ from speechkit.data.batches import BatchConfig, TrainingBatches, load_cuts
 from speechkit.data.distortion import DistortionConfig
 from speechkit.data.labels import LabelFile
 from speechkit.data.waveforms import PLAIN, WaveformBatch, WaveformDataset
-from speechkit.models.hubert import Hubert, HubertConfig, HubertLoss
-from speechkit.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig
-from speechkit.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, Wav2Vec2Loss
+from speechkit.models.hubert import Hubert, HubertConfig
+from speechkit.models.pretraining import Collapse, EncoderConfig, PretrainLoss
+from speechkit.models.speech_encoder import SpeechEncoderConfig
+from speechkit.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
 from speechkit.train.checkpoint import MODEL, load_tensors, save_folder
 from speechkit.train.distributed import World
 from speechkit.train.trainer import TrainConfig, Validation
@@ -27,6 +28,7 @@ from speechkit.train.trainer import TrainConfig, Validation
 log = logging.getLogger(__name__)
 TASK = "task.json"
 Method = Literal["wav2vec2", "hubert"]
+SYSTEMS: dict[Method, Any] = {"wav2vec2": Wav2Vec2, "hubert": Hubert}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +36,8 @@ class PretrainConfig:
     """Everything that decides what a pre-training does, besides its data and its seed.
 
     Utterances shorter than `shortest` seconds are left out, longer ones than `longest` are cropped. `distortion` is
-    that of the training set; labels and targets stay those of the undistorted sound. A wav2vec 2.0 that is at chance,
-    or uses next to no codes, for `patience` updates after the warm-up has collapsed, and stops.
+    that of the training set; labels and targets stay those of the undistorted sound. A model that is at chance, or uses
+    next to no codes, for `patience` updates after the warm-up has collapsed, and stops.
     """
 
     method: Method = "wav2vec2"
@@ -49,9 +51,15 @@ class PretrainConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     @property
-    def encoder(self) -> SpeechEncoderConfig:
-        """The encoder of the chosen method."""
-        return self.wav2vec2.encoder if self.method == "wav2vec2" else self.hubert.encoder
+    def system(self) -> Any:
+        """The configuration of the chosen method."""
+        return getattr(self, self.method)
+
+    @property
+    def encoder(self) -> EncoderConfig:
+        """That of its encoder."""
+        encoder: EncoderConfig = self.system.encoder
+        return encoder
 
 
 class PretrainTask:
@@ -67,8 +75,9 @@ class PretrainTask:
         self.config, self.device = config, world.device
         self.update: Callable[[], int] = lambda: 0
         train, dev = ([LabelFile(folder, split) for folder in labels] for split in ("train", "dev"))
-        self.module: nn.Module = _model(config, train)
-        self.chance = Chance(config)
+        self.module = _model(config, train)
+        collapse = self.module.collapse()
+        self.alarm = Alarm(collapse, config) if collapse else None
         cuts = load_cuts(data / "cuts_train.jsonl.gz").filter(self._is_long)
         self.train_seconds = sum(cut.duration for cut in cuts)
         heard = self._dataset(train, seed, config.distortion)
@@ -83,32 +92,27 @@ class PretrainTask:
 
     def _dataset(self, labels: Sequence[LabelFile], seed: int, distortion: DistortionConfig) -> WaveformDataset:
         hop, rate = self.config.encoder.hop, self.config.encoder.sampling_rate
-        keep = self.config.method == "wav2vec2" and distortion != PLAIN
+        keep = SYSTEMS[self.config.method].wants_plain and distortion != PLAIN
         longest = round(self.config.longest * rate)
         return WaveformDataset(labels, longest, hop, rate, seed, distortion=distortion, keep_plain=keep)
 
     def loss(self, model: nn.Module, batch: WaveformBatch) -> tuple[Tensor, float, dict[str, float]]:
-        """The loss summed over masked frames, their number, and figures to watch."""
+        """The loss summed over its terms, their number, and figures to watch."""
         result = self._run(model, batch)
-        figures = _figures(result)
-        if isinstance(result, Wav2Vec2Loss):
-            self.chance.watch(figures, self.update())
+        figures = result.figures()
+        if self.alarm:
+            self.alarm.watch(figures, self.update())
         return result.total, float(result.count), {"seconds_of_audio": self._seconds(batch), **figures}
 
-    def _run(self, model: nn.Module, batch: WaveformBatch) -> Wav2Vec2Loss | HubertLoss:
-        batch = batch.to(self.device)
-        result: Wav2Vec2Loss | HubertLoss
-        if self.config.method == "wav2vec2":
-            result = model(batch.waveforms, batch.lengths, self.update(), plain=batch.plain, speed=batch.speed)
-        else:
-            result = model(batch.waveforms, batch.lengths, batch.labels)
+    def _run(self, model: nn.Module, batch: WaveformBatch) -> PretrainLoss:
+        result: PretrainLoss = model(**SYSTEMS[self.config.method].inputs(batch.to(self.device), self.update()))
         return result
 
     def _seconds(self, batch: WaveformBatch) -> float:
         return float(batch.lengths.sum()) / self.config.encoder.sampling_rate
 
     def validate(self) -> Validation:
-        """The loss per masked frame on the development set, with the same masks and negatives each time."""
+        """The loss per term on the development set, with the same masks and negatives each time."""
         sums: dict[str, float] = {}
         weight = 0.0
         with torch.random.fork_rng():
@@ -116,7 +120,7 @@ class PretrainTask:
             for start in range(0, len(self.dev), size := _batch_size(self.dev, self.config)):
                 result = self._run(self.module, self.dev_data[self.dev[start : start + size]])
                 weight += result.count
-                for name, value in _figures(result).items():
+                for name, value in result.figures().items():
                     sums[name] = sums.get(name, 0.0) + value * result.count
         metrics = {name: value / max(weight, 1.0) for name, value in sums.items()}
         return Validation(metrics["loss_m"], metrics, [])
@@ -136,9 +140,9 @@ def _batch_size(cuts: Sequence[Any], config: PretrainConfig) -> int:
     return max(1, int(config.batches.max_duration / longest))
 
 
-def _model(config: PretrainConfig, labels: Sequence[LabelFile]) -> nn.Module:
-    if config.method == "wav2vec2":
-        return Wav2Vec2(config.wav2vec2)
+def _model(config: PretrainConfig, labels: Sequence[LabelFile]) -> Any:
+    if config.method != "hubert":
+        return SYSTEMS[config.method](config.system)
     if not labels:
         raise SpeechkitError("HuBERT needs labels; give --labels with a folder that stage 5 made")
     for each in labels:
@@ -147,48 +151,24 @@ def _model(config: PretrainConfig, labels: Sequence[LabelFile]) -> nn.Module:
     return Hubert(config.hubert, [len(each.names) for each in labels])
 
 
-def _figures(result: Wav2Vec2Loss | HubertLoss) -> dict[str, float]:
-    """What tells whether a training is healthy; `loss_m` is the loss per masked frame without its other terms."""
-    if isinstance(result, Wav2Vec2Loss):
-        count = max(result.count, 1)
-        return {
-            "loss_m": float(result.contrastive.detach()) / count,
-            "accuracy": float(result.right) / count,
-            "code_perplexity": float(result.code_perplexity.detach()),
-            "used_perplexity": float(result.used_perplexity),
-            "penalty": float(result.penalty.detach()),
-        }
-    masked, unmasked = result.masked.clamp(min=1), result.unmasked.clamp(min=1)
-    loss_m = float((result.masked_loss.detach() / masked).mean())
-    figures = {"loss_m": loss_m, "penalty": float(result.penalty.detach())}
-    for kind, shares in (("masked", result.masked_right / masked), ("unmasked", result.unmasked_right / unmasked)):
-        for number, share in enumerate(shares.tolist()):
-            figures[f"{kind}_accuracy{f'_{number}' if len(shares) > 1 else ''}"] = share
-    return figures
+class Alarm:
+    """Stops a training whose model is at chance, or uses a single code, long after the warm-up."""
 
-
-class Chance:
-    """The collapse alarm: a loss at chance or a single code, long after the warm-up."""
-
-    def __init__(self, config: PretrainConfig) -> None:
-        self.config, self.bad = config, 0
-        sizes = config.wav2vec2.quantiser
-        self.chance = math.log(config.wav2vec2.negatives + 1)
-        self.fewest = max(1.05 * sizes.groups, 0.015 * sizes.groups * sizes.entries)
+    def __init__(self, collapse: Collapse, config: PretrainConfig) -> None:
+        self.collapse, self.config, self.bad = collapse, config, 0
 
     def watch(self, figures: dict[str, float], update: int) -> None:
         """Note the figures of a batch; raises `SpeechkitError` with advice after too many bad ones in a row."""
-        if update < self.config.train.schedule.warmup * self.config.train.max_updates:
+        train, chance = self.config.train, self.collapse.chance
+        if update < train.schedule.warmup * train.max_updates:
             return
-        at_chance = abs(figures["loss_m"] - self.chance) < 0.01 * self.chance
-        few_codes = figures["code_perplexity"] < self.fewest
+        at_chance = abs(figures["loss_m"] - chance) < 0.01 * chance
+        few_codes = figures.get("code_perplexity", math.inf) < self.collapse.fewest_codes
         self.bad = self.bad + 1 if at_chance or few_codes else 0
-        if self.bad >= self.config.patience * self.config.train.accumulate:
+        if self.bad >= self.config.patience * train.accumulate:
             state = "is at chance" if at_chance else f"uses {figures['code_perplexity']:.1f} codes"
             raise SpeechkitError(
-                f"the training has collapsed: for {self.config.patience} updates it {state}; lower "
-                "train.schedule.peak, raise train.accumulate (the paper's batch is 1.6 h of audio) or "
-                "wav2vec2.diversity_weight"
+                f"the training has collapsed: for {self.config.patience} updates it {state}; {self.collapse.advice}"
             )
 
 
@@ -214,9 +194,23 @@ def load_pretrained(folder: Path) -> tuple[PretrainConfig, dict[str, Tensor]]:
     return config, {name.removeprefix(prefix): each for name, each in weights.items() if name.startswith(prefix)}
 
 
-def load_encoder(folder: Path) -> SpeechEncoder:
-    """The encoder of a pre-trained model that `save_pretrained` wrote, in evaluation mode."""
+def fine_tunable(config: PretrainConfig, folder: Path) -> SpeechEncoderConfig:
+    """The configuration of an encoder with a transformer over an extractor.
+
+    Raises:
+        SpeechkitError: the model in `folder` has another one.
+    """
+    if not isinstance(config.encoder, SpeechEncoderConfig):
+        raise SpeechkitError(
+            f"{folder} is a model of {config.method}, whose hidden states are used as they are: store them by "
+            "`speechkit features --checkpoint` and train on those"
+        )
+    return config.encoder
+
+
+def load_encoder(folder: Path) -> Any:
+    """The encoder of a pre-trained model that `save_pretrained` wrote, in evaluation mode; an `Encoder`."""
     config, weights = load_pretrained(folder)
-    encoder = SpeechEncoder(config.encoder)
+    encoder = SYSTEMS[config.method].encoder_type(config.encoder)
     encoder.load_state_dict(weights)
     return encoder.eval()

@@ -25,7 +25,7 @@ from speechkit.models.speech_encoder import SpeechEncoderConfig
 from speechkit.nn.masking import SpanMaskConfig
 from speechkit.tasks.lfmmi import LfmmiConfig, Words
 from speechkit.tasks.objective import LossName
-from speechkit.tasks.pretrain import load_pretrained
+from speechkit.tasks.pretrain import fine_tunable, load_pretrained
 from speechkit.text.lang import Lang
 from speechkit.text.phones import fold
 from speechkit.train.checkpoint import MODEL, load_module, save_folder
@@ -92,7 +92,7 @@ class CtcConfig:
 def initialised(config: CtcConfig, checkpoint: Path) -> tuple[CtcConfig, dict[str, Tensor]]:
     """The configuration with the encoder of a pre-trained model, and that encoder's weights."""
     pretrained, weights = load_pretrained(checkpoint)
-    return replace(config, encoder=config.finetune.applied(pretrained.encoder)), weights
+    return replace(config, encoder=config.finetune.applied(fine_tunable(pretrained, checkpoint))), weights
 
 
 class Recognizer:

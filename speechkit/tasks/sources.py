@@ -15,7 +15,7 @@ from speechkit.common.files import read_json
 from speechkit.config.load import to_dict
 from speechkit.features.mfcc import Mfcc, MfccConfig
 from speechkit.models.finetuned import FinetunedEncoder
-from speechkit.models.speech_encoder import SpeechEncoder
+from speechkit.models.pretraining import EncoderConfig
 from speechkit.tasks.objective import LossName
 from speechkit.tasks.pretrain import TASK, load_encoder
 from speechkit.tasks.recognizer import Recognizer
@@ -91,11 +91,9 @@ class Layer:
     def __init__(self, checkpoint: Path, layer: int, device: torch.device = CPU) -> None:
         self._checkpoint, self._layer, self.device = checkpoint, layer, device
         self.together = device.type != "cpu"
-        config = _encoder(checkpoint, device).config
-        if not 1 <= layer <= config.transformer.layers:
-            raise SpeechkitError(
-                f"{checkpoint} has layers 1 to {config.transformer.layers}, not {layer}; correct --layer"
-            )
+        config: EncoderConfig = _encoder(checkpoint, device).config
+        if not 1 <= layer <= config.num_layers:
+            raise SpeechkitError(f"{checkpoint} has layers 1 to {config.num_layers}, not {layer}; correct --layer")
         self.sampling_rate, self.frame_rate = config.sampling_rate, config.frame_rate
         self.window = config.window / config.sampling_rate
         digest = hashlib.sha256((checkpoint / MODEL).read_bytes()).hexdigest()
@@ -111,13 +109,13 @@ class Layer:
     def _hidden(self, waveforms: Sequence[Tensor]) -> Iterator[Tensor]:
         encoder = _encoder(self._checkpoint, self.device)
         samples = torch.tensor([len(waveform) for waveform in waveforms], device=self.device)
-        frames, lengths, _ = encoder.extract(pad_sequence(list(waveforms), batch_first=True).to(self.device), samples)
-        hidden = encoder.transformer.layers(encoder.enter(frames), lengths, self._layer)[-1]
-        return (each[:length] for each, length in zip(hidden, lengths.tolist(), strict=True))
+        padded = pad_sequence(list(waveforms), batch_first=True).to(self.device)
+        hidden = encoder(padded, samples, self._layer)
+        return (each[:length] for each, length in zip(hidden.layers[-1], hidden.lengths.tolist(), strict=True))
 
 
 @functools.lru_cache(maxsize=1)
-def _encoder(checkpoint: Path, device: torch.device) -> SpeechEncoder:
+def _encoder(checkpoint: Path, device: torch.device) -> Any:
     """The model in this process: sources are sent to others without it."""
     document = checkpoint / TASK
     if document.is_file() and read_json(document)["task"] in get_args(LossName):

@@ -1,5 +1,7 @@
 """The convolutional extractor against torch's convolutions and norms, and torchaudio's extractor."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -36,12 +38,15 @@ def reference(extractor: FeatureExtractor, waveform: Tensor) -> Tensor:
     if config.normalise:
         x = F.layer_norm(x, x.shape[-1:])
     for i, (weight, stride) in enumerate(zip(extractor.weights, config.strides, strict=True)):
-        x = F.conv1d(x, weight, extractor.biases[i] if config.bias else None, stride)
+        padding = config.paddings[i] if config.paddings else 0
+        x = F.conv1d(x, weight, extractor.biases[i] if config.bias else None, stride, padding)
         if config.norm == "layer":
             x = extractor.norms[i](x.transpose(1, 2)).transpose(1, 2)
-        elif i == 0:
+        elif config.norm == "group":
+            x = F.group_norm(x, 1, extractor.norms[i].weight, extractor.norms[i].bias)
+        elif config.norm == "first" and i == 0:
             x = F.group_norm(x, config.dim, extractor.gain, extractor.shift)
-        x = F.gelu(x)
+        x = F.gelu(x) if config.activation == "gelu" else F.relu(x)
     return x[0].T
 
 
@@ -51,7 +56,20 @@ LAYER = ExtractorConfig(
 )
 
 
-@pytest.mark.parametrize("config", [FIRST, LAYER], ids=["first", "layer"])
+GROUP = ExtractorConfig(
+    dim=6, kernels=(10, 3, 1), strides=(5, 2, 1), norm="group", activation="relu", gradient_scale=1.0
+)
+PADDED = ExtractorConfig(
+    dim=6, kernels=(10, 8, 4, 4), strides=(5, 4, 2, 2), paddings=(3, 2, 1, 1), norm="none", activation="relu",
+    bias=True, gradient_scale=1.0,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config",
+    [FIRST, LAYER, GROUP, replace(PADDED, norm="group"), PADDED],
+    ids=["first", "layer", "group", "both", "padded"],
+)
 def test_a_padded_batch_gives_what_each_utterance_gives_alone(config: ExtractorConfig) -> None:
     """Checklist 4.1: the norm over time of the first layer, or the norm over channels of each."""
     torch.manual_seed(1)
@@ -94,7 +112,27 @@ def test_faint_and_silent_waveforms_stay_finite() -> None:
         assert normalise_waveforms(waveforms, lengths).isfinite().all()
 
 
-@pytest.mark.parametrize("values", [{"strides": (5,)}, {"norm": "first", "bias": True}])
+def test_equal_lengths_take_the_short_way_through_the_group_norm() -> None:
+    torch.manual_seed(2)
+    extractor = FeatureExtractor(GROUP).double()
+    waveforms = torch.randn(2, 200, dtype=torch.float64)
+    together, frames = extractor(waveforms, torch.tensor([200, 200]))
+    padded, _ = extractor(F.pad(waveforms, (0, 60)), torch.tensor([200, 200]))
+    mixed, _ = extractor(F.pad(waveforms, (0, 60)), torch.tensor([200, 260]))
+    torch.testing.assert_close(together[0, : frames[0]], mixed[0, : frames[0]])
+    torch.testing.assert_close(together[:, : frames[0]], padded[:, : frames[0]])
+
+
+def test_paddings_of_cpc_give_a_frame_for_every_160_samples() -> None:
+    """FACTS 1, must have 1: 20480 samples are exactly 128 latents."""
+    config = ExtractorConfig(
+        dim=4, kernels=(10, 8, 4, 4, 4), strides=(5, 4, 2, 2, 2), paddings=(3, 2, 1, 1, 1), norm="none"
+    )
+    found, frames = FeatureExtractor(config)(torch.randn(1, 20480), torch.tensor([20480]))
+    assert (config.hop, config.window, frames.tolist(), found.shape[1]) == (160, 465, [128], 128)
+
+
+@pytest.mark.parametrize("values", [{"strides": (5,)}, {"norm": "first", "bias": True}, {"paddings": (1,)}])
 def test_impossible_layers_are_refused(values: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="strides|bias"):
+    with pytest.raises(ValueError, match="strides|bias|paddings"):
         ExtractorConfig(**values)  # type: ignore[arg-type]

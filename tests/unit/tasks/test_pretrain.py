@@ -1,6 +1,7 @@
 """Pre-training by the command, on tiny waveforms: it learns, resumes, and stops when it collapses."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from speechkit.cli import main
 from speechkit.data.labels import LabelWriter
 from speechkit.data.waveforms import WaveformBatch
-from speechkit.tasks.pretrain import Chance, PretrainConfig, PretrainTask, load_encoder
+from speechkit.models.wav2vec2 import Wav2Vec2
+from speechkit.tasks.pretrain import Alarm, PretrainConfig, PretrainTask, load_encoder
 
 RATE, FRAME = 16000, 80
 EXTRACTOR = {"dim": 16, "kernels": [10, 8], "strides": [5, 16]}
@@ -127,8 +129,8 @@ def test_the_encoder_comes_back_without_masks_and_dropout(data: Path, tmp_path: 
 
 def test_a_collapsed_training_stops_with_advice() -> None:
     config = PretrainConfig(patience=3)
-    alarm = Chance(config)
-    chance, healthy = {"loss_m": alarm.chance, "code_perplexity": 300.0}, {"loss_m": 2.0, "code_perplexity": 300.0}
+    alarm = Alarm(Wav2Vec2(config.wav2vec2).collapse(), config)
+    chance, healthy = {"loss_m": math.log(101), "code_perplexity": 300.0}, {"loss_m": 2.0, "code_perplexity": 300.0}
     for figures in [chance] * 10:
         alarm.watch(figures, update=0)  # within the warm-up
     late = config.train.max_updates
