@@ -121,6 +121,7 @@ class Trainer(Generic[Batch]):
             lr=config.schedule.peak,
             betas=config.betas,
             eps=config.eps,
+            fused=world.device.type in ("cpu", "cuda"),
         )
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and world.device.type == "cuda")
         self.nonfinite = 0
