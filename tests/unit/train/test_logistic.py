@@ -16,7 +16,7 @@ def points() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_it_is_that_of_scikit_learn() -> None:
-    """The same probabilities with the same penalty, 1 / (2 C) for the sum of all losses, on columns at unit variance."""
+    """The same probabilities with the same penalty, 1 / (2 C) of all losses' sum, on columns at unit variance."""
     linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is the reference")
     x, labels = points()
     model = fit_logistic(x, labels, 4, LogisticConfig(penalty=1e-3, tolerance=1e-10))
