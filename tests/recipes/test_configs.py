@@ -9,6 +9,7 @@ from torch import Tensor
 from speechkit.config.load import load_config
 from speechkit.data.extraction import FeaturesConfig
 from speechkit.models.acoustic import AcousticModel
+from speechkit.models.cpc import Cpc
 from speechkit.models.hubert import Hubert
 from speechkit.models.wav2vec2 import Wav2Vec2
 from speechkit.report.results import read_papers
@@ -18,10 +19,10 @@ from speechkit.tasks.recognizer import CtcConfig
 EGS = Path(__file__).parents[2] / "egs"
 PAPER = EGS / "librispeech" / "conf" / "paper"
 PRETRAINING = sorted(EGS.glob("*/conf/**/*_pretrain.yaml"))
-# Millions of parameters as the papers give them (FACTS of wav2vec 2.0, section 4.2, and of HuBERT, table I).
+# Millions of parameters as the papers give them (wav2vec 2.0, section 4.2; HuBERT, table I), or by hand (CPC).
 MILLIONS = {
     "wav2vec2_base": 95, "wav2vec2_large": 317, "wav2vec2_large_lv60k": 317,
-    "hubert_base": 95, "hubert_large": 317, "hubert_xlarge": 964,
+    "hubert_base": 95, "hubert_large": 317, "hubert_xlarge": 964, "cpc": 7,
 }  # fmt: skip
 
 
@@ -54,8 +55,10 @@ def test_fine_tuning_of_the_papers(path: Path) -> None:
     assert config.finetune.channel_mask.length == 64
 
 
-def model_of(config: PretrainConfig) -> Wav2Vec2 | Hubert:
-    return Wav2Vec2(config.wav2vec2) if config.method == "wav2vec2" else Hubert(config.hubert, [504])
+def model_of(config: PretrainConfig) -> Wav2Vec2 | Hubert | Cpc:
+    if config.method == "hubert":
+        return Hubert(config.hubert, [504])
+    return Cpc(config.cpc) if config.method == "cpc" else Wav2Vec2(config.wav2vec2)
 
 
 @pytest.mark.parametrize("path", [path for path in PRETRAINING if path.parent == PAPER], ids=name)
@@ -70,7 +73,7 @@ def test_pretraining_of_the_papers_has_their_size_and_takes_a_step(path: Path) -
     def loss() -> Tensor:
         torch.manual_seed(1)
         labels = torch.arange(24).repeat(2, 1)
-        result = model(waveforms, lengths) if isinstance(model, Wav2Vec2) else model(waveforms, lengths, [labels])
+        result = model(waveforms, lengths, [labels]) if isinstance(model, Hubert) else model(waveforms, lengths)
         return result.total / result.count
 
     before = loss()

@@ -34,6 +34,10 @@ CONFIG = {
         "quantiser": {"entries": 8, "entry_dim": 4, "out_dim": 8, "dropout": 0.0},
     },
     "hubert": {"encoder": ENCODER, "final_dim": 8, "penalty_weight": 0.0},
+    "cpc": {
+        "encoder": {"extractor": {**EXTRACTOR, "paddings": [3, 0], "norm": "layer"}, "context_dim": 16}, "steps": 3,
+        "negatives": {"count": 10, "source": "sequence"},
+    },
     "shortest": 0.1, "longest": 0.4,
     "batches": {"max_duration": 4.0, "workers": 0, "buckets": 1},
     "train": {
@@ -89,8 +93,10 @@ DISTORTED = ["--set", "distortion.speeds=[0.95,1.0,1.05]", "--set", "distortion.
         ("wav2vec2", "accuracy", [*DISTORTED, "--set", "wav2vec2.unmasked_weight=1"]),
         ("hubert", "masked_accuracy", []),
         ("hubert", "masked_accuracy", DISTORTED),
+        ("cpc", "accuracy", []),
+        ("cpc", "accuracy", DISTORTED),
     ],
-    ids=["wav2vec2", "wav2vec2 distorted", "hubert", "hubert distorted"],
+    ids=["wav2vec2", "wav2vec2 distorted", "hubert", "hubert distorted", "cpc", "cpc distorted"],
 )
 def test_it_learns_what_comes_next_and_resumes_as_if_never_killed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, figure: str, more: list[str]
