@@ -18,6 +18,7 @@ from speechkit.features.fbank import Fbank, FbankConfig
 from speechkit.features.mfcc import Mfcc, MfccConfig
 from speechkit.models.finetuned import FinetunedEncoder
 from speechkit.models.pretraining import EncoderConfig
+from speechkit.tasks.code_bert import NAME as CODE_BERT
 from speechkit.tasks.objective import LossName
 from speechkit.tasks.pretrain import TASK, load_encoder
 from speechkit.tasks.recognizer import Recognizer
@@ -127,6 +128,10 @@ class Layer:
             return list(self._hidden(waveforms))
         return [frames for waveform in waveforms for frames in self._hidden([waveform])]
 
+    def of_cut(self, cut: str, waveform: Tensor) -> Tensor:
+        """Frames `(T, dim)` of a cut, whose id tells nothing."""
+        return self([waveform])[0]
+
     @torch.inference_mode()
     def _hidden(self, waveforms: Sequence[Tensor]) -> Iterator[Tensor]:
         encoder = _encoder(self._checkpoint, self.device, self._untrained)
@@ -149,7 +154,10 @@ def _encoder(checkpoint: Path, device: torch.device, untrained: int | None = Non
 
 def _trained(checkpoint: Path) -> Any:
     document = checkpoint / TASK
-    if document.is_file() and read_json(document)["task"] in get_args(LossName):
+    task = read_json(document)["task"] if document.is_file() else None
+    if task == CODE_BERT:
+        raise SpeechkitError(f"{checkpoint} reads codes, not waveforms; `speechkit features --codes` stores its layers")
+    if task in get_args(LossName):
         module = Recognizer.load(checkpoint).module
         if not isinstance(module, FinetunedEncoder):
             raise SpeechkitError(f"{checkpoint} reads features; name a pre-trained or fine-tuned model")
