@@ -33,6 +33,7 @@ COMMANDS = {
     "boundaries": "compare the times of alignments with true ones",
     "pretrain": "pre-train a self-supervised model",
     "cluster": "make frame labels by k-means",
+    "codes": "make frame labels by the quantiser of vq-wav2vec",
     "train": "train a model",
     "pseudo-label": "label audio without transcripts by a trained model, to train on it",
     "rounds": "compare the rounds of pseudo-labelling and take the best model",
