@@ -1,18 +1,20 @@
-"""What all encoders of waveforms begin with: a convolutional extractor, of waveforms or of log-mel frames."""
+"""How encoders hear waveforms: by a strided convolutional extractor, of samples or of log-mel frames."""
 
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from speechkit.features.fbank import FbankConfig
-from speechkit.models.log_mel import LogMel
 from speechkit.nn.lengths import conv_length
-from speechkit.nn.waveform import ExtractorConfig, FeatureExtractor
+from speechkit.nn.waveform import ExtractorConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrontEndConfig:
-    """With `log_mel` the extractor reads such frames, of which kernels and strides count, in place of waveforms."""
+    """The part of an encoder that makes frames of waveforms.
+
+    With `log_mel` the extractor reads such frames, of which kernels and strides count, in place of waveforms.
+    """
 
     sampling_rate: int = 16000
     log_mel: FbankConfig | None = None
@@ -31,10 +33,11 @@ class FrontEndConfig:
 
     @property
     def window(self) -> int:
-        """Samples that a frame sees."""
+        """Samples that the first frame takes, in whose middle it stands: what it sees, less padding on both sides."""
+        inside = self.extractor.window - 2 * self.extractor.margin
         if self.log_mel is None:
-            return self.extractor.window
-        return self.log_mel.frame_length + (self.extractor.window - 1) * self.log_mel.frame_shift
+            return inside
+        return self.log_mel.frame_length + (inside - 1) * self.log_mel.frame_shift
 
     @property
     def frame_rate(self) -> float:
@@ -46,14 +49,3 @@ class FrontEndConfig:
         if self.log_mel is not None:
             lengths = conv_length(lengths, self.log_mel.frame_length, self.log_mel.frame_shift, 0)
         return self.extractor.output_lengths(lengths)
-
-
-def extract_frames(
-    log_mel: LogMel | None, extractor: FeatureExtractor, waveforms: Tensor, lengths: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Waveforms `(N, S)` of `lengths (N,)` samples to frames `(N, T, dim)` and their lengths."""
-    x = waveforms
-    if log_mel is not None:
-        x, lengths = log_mel(waveforms, lengths)
-    frames: tuple[Tensor, Tensor] = extractor(x, lengths)
-    return frames

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechkit.models.front_end import FrontEndConfig, extract_frames
+from speechkit.models.front_end import FrontEndConfig
 from speechkit.models.log_mel import LogMel
 from speechkit.models.pretraining import Hidden
 from speechkit.nn.lengths import valid_mask, zero_padding
@@ -58,7 +58,10 @@ class SpeechEncoder(nn.Module):
 
     def extract(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised frames `(N, T, C)` of the extractor, their lengths, and the mean square of the frames before."""
-        frames, lengths = extract_frames(self.log_mel, self.extractor, waveforms, lengths)
+        x = waveforms
+        if self.log_mel is not None:
+            x, lengths = self.log_mel(waveforms, lengths)
+        frames, lengths = self.extractor(x, lengths)
         valid = zero_padding(frames.float(), valid_mask(lengths, frames.shape[1]))
         penalty = valid.pow(2).sum() / (lengths.sum() * frames.shape[2]).clamp(min=1)
         return self.norm(frames), lengths, penalty

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from speechkit.losses.binary_contrastive import BinaryContrastive, binary_contrastive_loss, loss_of_chance
 from speechkit.losses.contrastive import diversity_loss
-from speechkit.models.front_end import FrontEndConfig, extract_frames
+from speechkit.models.front_end import FrontEndConfig
 from speechkit.models.log_mel import LogMel
 from speechkit.models.pretraining import Collapse, Hidden
 from speechkit.nn.aggregator import Aggregator, AggregatorConfig
@@ -117,7 +117,10 @@ class Wav2VecEncoder(nn.Module):
 
     def extract(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames `(N, T, C)` before quantisation, and their lengths."""
-        frames, lengths = extract_frames(self.log_mel, self.extractor, waveforms, lengths)
+        x = waveforms
+        if self.log_mel is not None:
+            x, lengths = self.log_mel(waveforms, lengths)
+        frames, lengths = self.extractor(x, lengths)
         return ((frames.abs() + 1).log() if self.config.log_compression else frames), lengths
 
     def quantise(self, frames: Tensor, lengths: Tensor, update: int = 0) -> Quantised | NearestVectors:

@@ -57,8 +57,17 @@ class ExtractorConfig:
     @property
     def window(self) -> int:
         """Input samples, or frames, that a frame sees: 400, or 25 ms, of wav2vec 2.0."""
-        steps = [math.prod(self.strides[:layer]) for layer in range(len(self.strides))]
-        return 1 + sum((kernel - 1) * step for kernel, step in zip(self.kernels, steps, strict=True))
+        return 1 + sum((kernel - 1) * step for kernel, step in zip(self.kernels, self._steps, strict=True))
+
+    @property
+    def margin(self) -> int:
+        """Input samples, or frames, by which the first frame's window begins before the input: of all paddings."""
+        return sum(padding * step for padding, step in zip(self.paddings, self._steps, strict=False))
+
+    @property
+    def _steps(self) -> list[int]:
+        """Input samples, or frames, from one frame that a layer reads to the next."""
+        return [math.prod(self.strides[:layer]) for layer in range(len(self.strides))]
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Frames of inputs of `lengths` samples, or frames: floor((n + 2 p - k) / s) + 1 through all layers."""
