@@ -17,6 +17,7 @@ from speechkit.features.mfcc import Mfcc, MfccConfig
 from speechkit.models.finetuned import FinetunedEncoder
 from speechkit.models.pretraining import EncoderConfig, Hidden
 from speechkit.models.wav2vec import Wav2VecEncoderConfig
+from speechkit.tasks.code_bert import NAME as CODE_BERT
 from speechkit.tasks.objective import LossName
 from speechkit.tasks.pretrain import TASK, load_encoder
 from speechkit.tasks.recognizer import Recognizer
@@ -106,6 +107,10 @@ class Layer:
             return list(self._hidden(waveforms))
         return [frames for waveform in waveforms for frames in self._hidden([waveform])]
 
+    def of_cut(self, cut: str, waveform: Tensor) -> Tensor:
+        """Frames `(T, dim)` of a cut, whose id tells nothing."""
+        return self([waveform])[0]
+
     @torch.inference_mode()
     def _hidden(self, waveforms: Sequence[Tensor]) -> Iterator[Tensor]:
         encoder = _encoder(self._checkpoint, self.device)
@@ -146,7 +151,10 @@ class FrameCodes(Layer):
 def _encoder(checkpoint: Path, device: torch.device) -> Any:
     """The model in this process: sources are sent to others without it."""
     document = checkpoint / TASK
-    if document.is_file() and read_json(document)["task"] in get_args(LossName):
+    task = read_json(document)["task"] if document.is_file() else None
+    if task == CODE_BERT:
+        raise SpeechkitError(f"{checkpoint} reads codes, not waveforms; `speechkit features --codes` stores its layers")
+    if task in get_args(LossName):
         module = Recognizer.load(checkpoint).module
         if not isinstance(module, FinetunedEncoder):
             raise SpeechkitError(f"{checkpoint} reads features; name a pre-trained or fine-tuned model")
