@@ -18,10 +18,16 @@ from speechkit.nn.sampled_products import sampled_products
 
 @dataclass(frozen=True)
 class BinaryContrastive:
-    """Sums over `count` true targets, of which `right` have a greater score than all their negatives."""
+    """Sums over `count` true targets.
+
+    Attributes:
+        loss: what is minimised.
+        ranked: for each target the share of its negatives with a lower score, plus half of those with the same.
+        count: how many there are.
+    """
 
     loss: Tensor
-    right: Tensor
+    ranked: Tensor
     count: int
 
 
@@ -38,18 +44,16 @@ def binary_contrastive_loss(
         negatives: how many are drawn for each target.
     """
     kind = torch.promote_types(targets.dtype, torch.float32)
-    loss, right, count = (
-        torch.zeros((), dtype=each, device=targets.device) for each in (kind, torch.int64, torch.int64)
-    )
+    loss, ranked, count = (torch.zeros((), dtype=kind, device=targets.device) for _ in range(3))
     with torch.autocast(targets.device.type, enabled=False):
         table = targets.flatten(0, 1).to(kind)
         for step, prediction in enumerate(predictions):
             valid, places = draw_places(lengths, targets.shape[1], first + step, negatives)
             scores = sampled_products(prediction.flatten(0, 1).to(kind), table, places.flatten(0, 1))[valid.flatten()]
             loss = loss + F.softplus(-scores[:, 0]).sum() + F.softplus(scores[:, 1:]).sum()
-            right = right + (scores[:, :1] > scores[:, 1:]).all(1).sum()
-            count = count + valid.sum()
-    return BinaryContrastive(loss, right, int(count))
+            ranked += (scores[:, :1] - scores[:, 1:]).detach().sign().add(1).mean(1).sum() / 2
+            count += valid.sum()
+    return BinaryContrastive(loss, ranked, int(count))
 
 
 def draw_places(lengths: Tensor, width: int, shift: int, negatives: int) -> tuple[Tensor, Tensor]:

@@ -167,7 +167,7 @@ class Wav2VecLoss:
 
     Attributes:
         total: loss to minimise, with the quantiser's multiplied by the number of targets.
-        contrastive: what tells targets from others, and how many have a greater score than all their negatives.
+        contrastive: what tells targets from others.
         codes: figures of the quantiser.
     """
 
@@ -181,10 +181,10 @@ class Wav2VecLoss:
         return self.contrastive.count
 
     def figures(self) -> dict[str, float]:
-        """Averages over the targets of the batch."""
+        """Averages over the targets of the batch; `ranked` is how often one has a greater score than a negative."""
         count = max(self.count, 1)
-        loss, right = float(self.contrastive.loss.detach()), float(self.contrastive.right)
-        return {"loss_m": loss / count, "accuracy": right / count, **self.codes}
+        loss, ranked = float(self.contrastive.loss.detach()), float(self.contrastive.ranked)
+        return {"loss_m": loss / count, "ranked": ranked / count, **self.codes}
 
 
 class Wav2Vec(nn.Module):

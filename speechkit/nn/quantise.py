@@ -110,13 +110,15 @@ def code_shares(codes: Tensor, entries: int) -> Tensor:
 class KmeansQuantiserConfig:
     """`groups` parts of a frame, each replaced by the nearest of `entries` vectors; `shared` by all groups or not.
 
-    `commitment` is gamma of equation 3 of vq-wav2vec.
+    `commitment` is gamma of equation 3 of vq-wav2vec. The vectors begin with a standard deviation of `spread`, the
+    frames have 1: small ones, as those of the paper's code, leave the choice to the few that are found first.
     """
 
     groups: int = 2
     entries: int = 320
     shared: bool = False
     commitment: float = 0.25
+    spread: float = 0.01
 
 
 class NearestVectors(NamedTuple):
@@ -143,7 +145,7 @@ class KmeansQuantiser(nn.Module):
         self.projection = nn.Conv1d(dim, dim, 1, groups=config.groups, bias=False)
         self.norm = UtteranceNorm(dim, config.groups)
         books = 1 if config.shared else config.groups
-        self.codebooks = nn.Parameter(0.01 * torch.randn(books, config.entries, dim // config.groups))
+        self.codebooks = nn.Parameter(config.spread * torch.randn(books, config.entries, dim // config.groups))
 
     def forward(self, x: Tensor, lengths: Tensor) -> NearestVectors:
         """Quantise frames `x (N, T, C)` of utterances of `lengths (N,)`; frames beyond mean nothing."""

@@ -172,7 +172,7 @@ class UtteranceNorm(nn.Module):
 
 def _fitted(x: Tensor, lengths: Tensor, padding: int, stride: int) -> Tensor:
     """The valid frames of `x` between `padding` zero frames, and more behind up to a multiple of `stride`."""
-    width = int(lengths.max())
+    width = max(1, int(lengths.max()))
     x = zero_padding(x[:, :width], valid_mask(lengths, x[:, :width].shape[1]))
     return F.pad(x, (0, 0, padding, padding + -(width + 2 * padding) % stride))
 

@@ -24,8 +24,8 @@ from speechkit.common.files import write_json
 from speechkit.common.seeds import derive
 from speechkit.data.alignments import Spoken, read_spoken
 from speechkit.data.labels import LabelWriter
+from speechkit.tasks.frame_stream import Waveforms, frames_of, map_waveforms, phone_spans
 from speechkit.tasks.sources import Frames
-from speechkit.tasks.waveform_map import Waveforms, map_waveforms
 from speechkit.train.checkpoint import save_folder
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def _fitted(
     chosen = partial(_chosen, data, config.share, seed)
     count = sum(1 for _ in chosen())
     generator = torch.Generator().manual_seed(derive(seed, "clusters") % 2**63)
-    blocks = map_waveforms(partial(_frames_of, source), source, chosen(), nj, count, f"frames of {count} utterances")
+    blocks = map_waveforms(partial(frames_of, source), source, chosen(), nj, count, f"frames of {count} utterances")
     points = sampled((torch.from_numpy(block) for block in blocks), config.kmeans, generator)
     width, beyond = divmod(points.shape[1], config.groups)
     if beyond:
@@ -143,21 +143,11 @@ def _label_set(source: Frames, codebooks: Sequence[Codebook], data: Path, name: 
             writer = LabelWriter(codebook.folder, name, source.frame_rate, names, codebook.origin)
             writers.append(stack.enter_context(writer))
         for cut, by_group in zip(read_spoken(manifest), labels, strict=True):
-            items = cut.labels("phone") or ()
-            phones = [(phone, _first_frame(start, source), _first_frame(end, source)) for phone, start, end in items]
+            phones = phone_spans(cut, source)
             for writer, tally, each in zip(writers, tallies, by_group, strict=True):
                 writer.add(cut.id, each)
                 tally.add(each, phones)
     return [tally.quality() for tally in tallies]
-
-
-def _first_frame(seconds: float, source: Frames) -> int:
-    """The first frame whose middle is not before a time."""
-    return int(np.ceil((seconds - source.window / 2) * source.frame_rate - 1e-6))
-
-
-def _frames_of(source: Frames, waveforms: Waveforms) -> list[npt.NDArray[np.float32]]:
-    return [frames.cpu().numpy() for frames in source([torch.from_numpy(each) for each in waveforms])]
 
 
 def _labels_of(

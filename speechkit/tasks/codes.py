@@ -21,8 +21,8 @@ from speechkit.common.files import write_json
 from speechkit.data.alignments import read_spoken
 from speechkit.data.labels import KIND, LabelWriter
 from speechkit.nn.quantise import perplexity
+from speechkit.tasks.frame_stream import Waveforms, map_waveforms
 from speechkit.tasks.sources import FrameCodes
-from speechkit.tasks.waveform_map import Waveforms, map_waveforms
 
 log = logging.getLogger(__name__)
 UNKNOWN = "<unk>"  # of tuples that are in no frame of the training set

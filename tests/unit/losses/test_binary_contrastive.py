@@ -68,11 +68,11 @@ def test_targets_that_win_and_scores_of_nothing() -> None:
     targets = torch.eye(6)[None]
     ahead = (6 * torch.eye(6).roll(-1, 0) - 3)[None]  # of frame i: 3 for frame i + 1, -3 for others
     found = binary_contrastive_loss([ahead], targets, torch.tensor([6]), 1, 4)
-    assert (int(found.right), found.count) == (5, 5)
+    assert (float(found.ranked), found.count) == (5, 5)
     assert float(found.loss) == pytest.approx(5 * 5 * math.log1p(math.exp(-3)), rel=1e-5)
     nothing = binary_contrastive_loss([torch.zeros(1, 6, 6)], targets, torch.tensor([6]), 1, 4)
     assert float(nothing.loss) == pytest.approx(5 * 5 * math.log(2), rel=1e-5)
-    assert int(nothing.right) == 0
+    assert float(nothing.ranked) == 2.5
 
 
 def test_chance_is_the_best_of_equal_scores() -> None:

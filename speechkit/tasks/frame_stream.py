@@ -1,4 +1,4 @@
-"""Something computed from the waveform of every cut of a set, by several processes or on a GPU."""
+"""Frames of a set, computed when they are needed and never written: memory holds a few utterances at a time."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from speechkit.common.progress import progress
 from speechkit.data.alignments import Spoken
@@ -27,10 +28,7 @@ def map_waveforms(
     count: int,
     what: str,
 ) -> Iterator[Result]:
-    """What `function` gives for each of `count` cuts, in their order, group by group.
-
-    In `nj` processes; where the device of `source` is a GPU, here, from what they read.
-    """
+    """What `function` gives for each cut, group by group: in `nj` processes, or here from what they read for a GPU."""
     groups = iter(partial(_next_group, iter(cuts)), [])
     if source.device.type == "cpu":
         blocks = parallel_map(partial(_computed, function, source.sampling_rate), groups, nj)
@@ -38,6 +36,22 @@ def map_waveforms(
         blocks = map(function, parallel_map(partial(_waveforms, source.sampling_rate), groups, nj))
     for block in progress(blocks, -(-count // TOGETHER), f"{what}, groups of {TOGETHER}"):
         yield from block
+
+
+def frames_of(source: Frames, waveforms: Waveforms) -> list[npt.NDArray[np.float32]]:
+    """The frames `(T, D)` of some utterances."""
+    return [frames.cpu().numpy() for frames in source([torch.from_numpy(each) for each in waveforms])]
+
+
+def phone_spans(cut: Spoken, source: Frames) -> list[tuple[str, int, int]]:
+    """The phones of an aligned cut, with the first frame whose middle is in each and the first behind it."""
+    items = cut.labels("phone") or ()
+    return [(phone, _first_frame(start, source), _first_frame(end, source)) for phone, start, end in items]
+
+
+def _first_frame(seconds: float, source: Frames) -> int:
+    """The first frame whose middle is not before a time."""
+    return int(np.ceil((seconds - source.window / 2) * source.frame_rate - 1e-6))
 
 
 def _next_group(cuts: Iterator[Spoken]) -> list[Spoken]:
