@@ -18,8 +18,8 @@ from speechkit.tasks.recognizer import CtcConfig
 EGS = Path(__file__).parents[2] / "egs"
 PAPER = EGS / "librispeech" / "conf" / "paper"
 PRETRAINING = sorted(EGS.glob("*/conf/**/*_pretrain.yaml"))
-# Millions of parameters as the papers give them (wav2vec 2.0, section 4.2; HuBERT, table I; vq-wav2vec, section 5.2, for
-# both quantisers), or, of wav2vec, as its layers have.
+# Millions of parameters as the papers give them (wav2vec 2.0, section 4.2; HuBERT, table I; vq-wav2vec, section 5.2,
+# for both quantisers) or, of wav2vec, as its layers have them.
 MILLIONS = {
     "wav2vec2_base": 95, "wav2vec2_large": 317, "wav2vec2_large_lv60k": 317,
     "hubert_base": 95, "hubert_large": 317, "hubert_xlarge": 964,
