@@ -6,12 +6,12 @@
 #
 # Types: int:A..B (B may be missing), float, flag, string, one-of:a,b,c, file and dir (have to exist), path (may be
 # new; all three are meant from where the user calls), key=value (repeatable; gathers `--set key=value` in `overrides`, of
-# --set-pretrain in `pretrain_overrides`).
+# --set-pretrain in `pretrain_overrides`, of --set-bert in `bert_overrides`).
 
 option_names=()                   # as typed, without the dashes, in the order of --help
 declare -A option_types=() option_texts=() option_defaults=() option_given=()
 given_words=()                    # the options of this call that make a difference to its result
-overrides=() pretrain_overrides=()
+overrides=() pretrain_overrides=() bert_overrides=()
 
 option() {
     local name=${1//_/-}
@@ -82,11 +82,11 @@ set_option() {
         int:*) printf -v "${name//-/_}" %d "$((10#$value))" ;;
         file | dir | path) printf -v "${name//-/_}" %s "$(from_caller "$value")" ;;
         key=value)
-            if [[ $name == set ]]; then
-                overrides+=(--set "$value")
-            else
-                pretrain_overrides+=(--set "$value")
-            fi
+            case $name in
+                set) overrides+=(--set "$value") ;;
+                set-pretrain) pretrain_overrides+=(--set "$value") ;;
+                set-bert) bert_overrides+=(--set "$value") ;;
+            esac
             ;;
         *) printf -v "${name//-/_}" %s "$value" ;;
     esac

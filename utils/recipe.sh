@@ -62,7 +62,7 @@ system_names() {
 
 # shellcheck disable=SC2034       # recipes and systems use them
 {
-    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 rounds=2 student=scratch nj=1 decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
+    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 code_features=bert bert_config=conf/code-bert.yaml bert_layer=4 rounds=2 student=scratch nj=1 decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
     force=false dry_run=false help=false
     data=data                     # not an option: a recipe may choose a folder below data/
     labelled_percent=100          # of the training set, as labelled_part leaves
@@ -82,6 +82,10 @@ option pretrained path "folder of the pre-training (default exp/SYSTEM-pretraine
 option clusters string "hubert: numbers of clusters, one for each iteration"
 option cepstra one-of:normalised,plain "hubert: whether its first clusters are of cepstra normalised in each utterance, or as they are (the paper)"
 option layer int:1.. "hubert: layer whose hidden states are clustered, counted from 1"
+option code_features one-of:bert,context "vq-wav2vec: what the acoustic model reads, outputs of BERT over the codes or context vectors"
+option bert_config file "vq-wav2vec: configuration of that BERT"
+option set_bert key=value "vq-wav2vec: change one value of it; may be repeated"
+option bert_layer int:1.. "vq-wav2vec: layer of BERT that the acoustic model reads, counted from 1"
 option rounds int:1.. "pseudo-label: rounds of labelling and training, fewer if dev gets worse"
 option student one-of:scratch,continue "pseudo-label: train each student from the start, or from its teacher's weights"
 option nj int:1.. "number of parallel processes"
@@ -230,6 +234,9 @@ check_config() {
     if [[ -f $pretrain_config ]] && { given pretrain-config || ((${#pretrain_overrides[@]} > 0)); }; then
         speechkit config --kind pretrain --config "$pretrain_config" "${pretrain_overrides[@]}" >/dev/null || exit $?
     fi
+    if given bert-config || ((${#bert_overrides[@]} > 0)); then
+        speechkit config --kind code-bert --config "$bert_config" "${bert_overrides[@]}" >/dev/null || exit $?
+    fi
     if given lm-config; then
         speechkit config --kind lm --config "$lm_config" >/dev/null || exit $?
     fi
@@ -304,11 +311,15 @@ take_features() {
     fi
 }
 
-# hidden_features MODEL LAYER: a step that stores a layer of MODEL; the features that the system then takes.
+# hidden_features MODEL LAYER [CODES]: a step that stores, beside MODEL, a layer of it; the features that the system then
+# takes. CODES are what MODEL reads, if not audio.
 hidden_features() {
-    local folder=$pretrained${data#data}/features
-    step "$folder" --needs "$1" --needs "$data/valid" -- \
-        speechkit features --in "$data/valid" --out "$folder" --checkpoint "$1" --layer "$2" --nj "$nj"
+    local folder=${1%/*}${data#data}/features words=()
+    if (($# > 2)); then
+        words=(--codes "$3")
+    fi
+    step "$folder" --needs "$1" --needs "${3-$data/valid}" --needs "$data/valid" -- \
+        speechkit features --in "$data/valid" --out "$folder" --checkpoint "$1" --layer "$2" "${words[@]}" --nj "$nj"
     take_features "$folder"
 }
 

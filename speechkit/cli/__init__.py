@@ -34,6 +34,7 @@ COMMANDS = {
     "pretrain": "pre-train a self-supervised model",
     "probe": "classify phones or speakers linearly from frozen features",
     "cluster": "make frame labels by k-means",
+    "codes": "make frame labels by the quantiser of vq-wav2vec",
     "code-bert": "train BERT over codes of speech",
     "train": "train a model",
     "pseudo-label": "label audio without transcripts by a trained model, to train on it",

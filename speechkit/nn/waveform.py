@@ -163,10 +163,14 @@ class FeatureExtractor(nn.Module):
 
 
 class UtteranceNorm(nn.Module):
-    """Group norm with one group: each utterance over its valid frames and all channels, in float32 at least."""
+    """Group norm, with one group by default: each utterance over its valid frames and the channels of a group.
 
-    def __init__(self, dim: int) -> None:
+    In float32 at least.
+    """
+
+    def __init__(self, dim: int, groups: int = 1) -> None:
         super().__init__()
+        self.groups = groups
         self.weight = nn.Parameter(torch.ones(dim))
         self.bias = nn.Parameter(torch.zeros(dim))
 
@@ -174,18 +178,19 @@ class UtteranceNorm(nn.Module):
         """Normalise `x (N, T, C)` with `lengths (N,)`; frames beyond mean nothing."""
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(torch.promote_types(x.dtype, torch.float32))
-            if int(lengths.min()) == x.shape[1]:
+            if self.groups == 1 and int(lengths.min()) == x.shape[1]:
                 return F.layer_norm(x, x.shape[1:], eps=EPS) * self.weight + self.bias
-            mask = valid_mask(lengths, x.shape[1])
-            count = (lengths.clamp(min=1) * x.shape[2])[:, None, None]
-            centred = x - zero_padding(x, mask).sum((1, 2), keepdim=True) / count
-            variance = zero_padding(centred, mask).pow(2).sum((1, 2), keepdim=True) / count
-            return centred * (variance + EPS).rsqrt() * self.weight + self.bias
+            parts = x.reshape(*x.shape[:2], self.groups, -1)
+            mask = valid_mask(lengths, x.shape[1])[:, :, None, None]
+            count = (lengths.clamp(min=1) * parts.shape[3])[:, None, None, None]
+            centred = parts - (parts * mask).sum((1, 3), keepdim=True) / count
+            variance = (centred * mask).pow(2).sum((1, 3), keepdim=True) / count
+            return (centred * (variance + EPS).rsqrt()).flatten(2) * self.weight + self.bias
 
 
 def _fitted(x: Tensor, lengths: Tensor, padding: int, stride: int) -> Tensor:
     """The valid frames of `x` between `padding` zero frames, and more behind up to a multiple of `stride`."""
-    width = int(lengths.max())
+    width = max(1, int(lengths.max()))
     x = zero_padding(x[:, :width], valid_mask(lengths, x[:, :width].shape[1]))
     return F.pad(x, (0, 0, padding, padding + -(width + 2 * padding) % stride))
 

@@ -22,6 +22,7 @@ from speechkit.models.cpc import Cpc, CpcConfig
 from speechkit.models.hubert import Hubert, HubertConfig
 from speechkit.models.pretraining import Collapse, EncoderConfig, PretrainLoss
 from speechkit.models.speech_encoder import SpeechEncoderConfig
+from speechkit.models.wav2vec import Wav2Vec, Wav2VecConfig
 from speechkit.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
 from speechkit.train.checkpoint import MODEL, load_tensors, save_folder
 from speechkit.train.distributed import World
@@ -29,8 +30,8 @@ from speechkit.train.trainer import TrainConfig, Validation
 
 log = logging.getLogger(__name__)
 TASK = "task.json"
-Method = Literal["wav2vec2", "hubert", "cpc"]
-SYSTEMS: dict[Method, Any] = {"wav2vec2": Wav2Vec2, "hubert": Hubert, "cpc": Cpc}
+Method = Literal["wav2vec2", "hubert", "cpc", "wav2vec"]
+SYSTEMS: dict[Method, Any] = {"wav2vec2": Wav2Vec2, "hubert": Hubert, "cpc": Cpc, "wav2vec": Wav2Vec}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class PretrainConfig:
     wav2vec2: Wav2Vec2Config = field(default_factory=Wav2Vec2Config)
     hubert: HubertConfig = field(default_factory=HubertConfig)
     cpc: CpcConfig = field(default_factory=CpcConfig)
+    wav2vec: Wav2VecConfig = field(default_factory=Wav2VecConfig)
     batches: BatchConfig = field(default_factory=BatchConfig)
     shortest: float = 2.0
     longest: float = 15.625

@@ -17,7 +17,8 @@ from speechkit.config.load import to_dict
 from speechkit.features.fbank import Fbank, FbankConfig
 from speechkit.features.mfcc import Mfcc, MfccConfig
 from speechkit.models.finetuned import FinetunedEncoder
-from speechkit.models.pretraining import EncoderConfig
+from speechkit.models.pretraining import EncoderConfig, Hidden
+from speechkit.models.wav2vec import Wav2VecEncoderConfig
 from speechkit.tasks.code_bert import NAME as CODE_BERT
 from speechkit.tasks.objective import LossName
 from speechkit.tasks.pretrain import TASK, load_encoder
@@ -137,8 +138,35 @@ class Layer:
         encoder = _encoder(self._checkpoint, self.device, self._untrained)
         samples = torch.tensor([len(waveform) for waveform in waveforms], device=self.device)
         padded = pad_sequence(list(waveforms), batch_first=True).to(self.device)
-        hidden = encoder(padded, samples, self._layer)
-        return (each[:length] for each, length in zip(hidden.layers[-1], hidden.lengths.tolist(), strict=True))
+        frames, lengths = self._frames(encoder, padded, samples)
+        return (each[:length] for each, length in zip(frames, lengths.tolist(), strict=True))
+
+    def _frames(self, encoder: Any, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        hidden: Hidden = encoder(waveforms, lengths, self._layer)
+        return hidden.layers[-1], hidden.lengths
+
+
+class FrameCodes(Layer):
+    """The codes `(T, G)` of a model with a quantiser, in place of the vectors of a layer.
+
+    Attributes:
+        codebook: groups, and entries of each.
+
+    Raises:
+        SpeechkitError: no such model, or one without codes.
+    """
+
+    def __init__(self, checkpoint: Path, device: torch.device = CPU) -> None:
+        super().__init__(checkpoint, 1, device)
+        config = _encoder(checkpoint, device).config
+        if not isinstance(config, Wav2VecEncoderConfig) or config.quantiser == "none":
+            raise SpeechkitError(f"{checkpoint} has no quantiser, so no codes; name a vq-wav2vec model")
+        self.codebook = config.codebook
+        self.origin = {"features": "codes", "model": self.origin["model"]}
+
+    def _frames(self, encoder: Any, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        found: tuple[Tensor, Tensor] = encoder.codes(waveforms, lengths)
+        return found
 
 
 @functools.lru_cache(maxsize=1)
