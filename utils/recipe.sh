@@ -13,6 +13,7 @@
 #   neural_lm TEXT                                   in stage 2: the Transformer language model of --rescore transformer
 #   alignment_stage                                  stage 3, from utils/alignment.sh
 #   labelled_part                                    in stage 1: the part of the training set that --labels leaves
+#   take_features DIR                                the features that a system trains on and decodes from
 #   system_stages                                    stages 4 to 6 of --system, from utils/systems/
 #   decoding_stages                                  stages 7 and 8, from utils/decoding.sh
 #   finish                                           the last line: says how it went
@@ -64,6 +65,7 @@ system_names() {
     stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 rounds=2 student=scratch nj=1 decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
     force=false dry_run=false help=false
     data=data                     # not an option: a recipe may choose a folder below data/
+    labelled_percent=100          # of the training set, as labelled_part leaves
 }
 # shellcheck source=/dev/null
 . ./cmd.sh                        # sets nj
@@ -280,16 +282,34 @@ language_model_search() {
     fi
 }
 
-# Sets unlabelled and labelled: audio to pre-train on, and features with the transcripts that training may use.
-# shellcheck disable=SC2034       # systems use them
+# Sets unlabelled, audio to pre-train on, and takes log-mel features with the transcripts that training may use.
+# shellcheck disable=SC2034       # systems use it
 labelled_part() {
-    unlabelled=$data/valid labelled=$data/fbank
+    unlabelled=$data/valid labelled_percent=$labels
     if ((labels < 100)); then
-        labelled=$data/labelled-$labels
         SPEECHKIT_CORPUS+=", $labels % of the labels"
-        step "$labelled" --needs "$data/fbank" -- \
-            speechkit subset --in "$data/fbank" --out "$labelled" --percent "$labels"
     fi
+    take_features "$data/fbank"
+}
+
+# take_features DIR: sets features and labelled, what is decoded and what training sees of it. A system with features of
+# its own calls it again, and hidden_features does.
+# shellcheck disable=SC2034       # systems use them
+take_features() {
+    features=$1 labelled=$1
+    if ((labelled_percent < 100)); then
+        labelled=$(dirname -- "$1")/labelled-$labelled_percent
+        step "$labelled" --needs "$features" -- \
+            speechkit subset --in "$features" --out "$labelled" --percent "$labelled_percent"
+    fi
+}
+
+# hidden_features MODEL LAYER: a step that stores a layer of MODEL; the features that the system then takes.
+hidden_features() {
+    local folder=$pretrained${data#data}/features
+    step "$folder" --needs "$1" --needs "$data/valid" -- \
+        speechkit features --in "$data/valid" --out "$folder" --checkpoint "$1" --layer "$2" --nj "$nj"
+    take_features "$folder"
 }
 
 alignment_stage() {

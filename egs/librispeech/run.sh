@@ -64,7 +64,7 @@ step "$data/manifests" --files "$corpus" -- \
     --dev-sets "$dev_sets" --test-sets "$test_sets" --nj "$nj"
 step "$data/valid" --needs "$data/manifests" -- \
     speechkit validate --in "$data/manifests" --out "$data/valid" --max-bad-ratio "$max_bad_ratio" --nj "$nj"
-labelled=$data/fbank unlabelled=$data/valid
+unlabelled=$data/valid
 if [[ $system != fbank && $pretrain_sets != "$train_sets" ]]; then
     unlabelled=data/audio-$audio/valid
     step "data/audio-$audio/manifests" --files "$corpus" -- \
@@ -77,6 +77,7 @@ fi
 stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
 step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
     speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
+take_features "$data/fbank"
 
 stage 2 "language: characters, n-gram model, decoding graph"
 text=$lang/lm_text.txt words=()
