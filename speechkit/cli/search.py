@@ -18,7 +18,7 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lm",
         type=Path,
-        help="n-gram in ARPA or KenLM's binary format, or folder of a neural model of `speechkit lm`; for --method beam",
+        help="n-gram in ARPA or KenLM's binary format, or folder of a model of `speechkit lm`; for --method beam",
     )
     parser.add_argument("--graph", type=Path, help="decoding graph made by `speechkit graph`, for --method wfst")
     parser.add_argument(

@@ -124,7 +124,7 @@ class BeamSearch:
 
     def _trie(self) -> Any:
         trie = self.decoder.Trie(len(self.lang.tokens), self._boundary())
-        entries = self.lang.lexicon.entries
+        entries = list(self.lang.lexicon.entries)
         for (word, spelling), score in zip(entries, self._first_scores([word for word, _ in entries]), strict=True):
             index = self.vocabulary.get_index(word)
             tokens = self.lang.tokens.ids(list(spelling))
