@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154
 # Stages 7 and 8, the same for every corpus and system: decode dev and test, count errors, write RESULTS.md.
-# The recipe sets: features lang lm exp decode rescore fsa_engine nj
+# The recipe sets: features lang lm lm_name exp decode rescore fsa_engine nj
 
 stage 7 "decoding: greedily, and with the language model, its weights tuned on dev"
 decodings=()
@@ -14,11 +14,12 @@ if [[ $decode == greedy || $decode == both ]]; then
 fi
 if [[ $decode != greedy ]]; then
     language_model_search
-    dev=$exp/decode_dev_$method
+    name=$method${lm_name:+_$lm_name}
+    dev=$exp/decode_dev_$name
     step "$dev" --needs "$exp/final" --needs "$features/cuts_dev.jsonl.gz" --needs "${model[1]}" -- \
         speechkit decode --checkpoint "$exp/final" --cuts "$features/cuts_dev.jsonl.gz" --out "$dev" \
         --method "$method" "${model[@]}" --sweep --nj "$nj"
-    out=$exp/decode_test_$method
+    out=$exp/decode_test_$name
     step "$out" --needs "$exp/final" --needs "$features/cuts_test.jsonl.gz" --needs "${model[1]}" \
         --needs "$dev/weights.json" -- \
         speechkit decode --checkpoint "$exp/final" --cuts "$features/cuts_test.jsonl.gz" --out "$out" \
@@ -29,7 +30,7 @@ if [[ $rescore == transformer ]]; then
     neural=$lang/lm_transformer/final
     weights=$dev/weights.json     # of the search; those of the choice among its hypotheses are tuned here, on dev
     for set in dev test; do
-        out=$exp/decode_${set}_${method}_rescored
+        out=$exp/decode_${set}_${name}_rescored
         tuning=()
         if [[ $set == dev ]]; then
             tuning=(--sweep)
@@ -38,7 +39,7 @@ if [[ $rescore == transformer ]]; then
             --needs "$neural" --needs "$weights" -- \
             speechkit decode --checkpoint "$exp/final" --cuts "$features/cuts_$set.jsonl.gz" --out "$out" \
             --method "$method" "${model[@]:0:2}" --weights "$weights" --rescore-lm "$neural" "${tuning[@]}" --nj "$nj"
-        weights=$exp/decode_dev_${method}_rescored/weights.json
+        weights=$exp/decode_dev_${name}_rescored/weights.json
         decodings+=("$out")
     done
 fi

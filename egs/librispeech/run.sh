@@ -49,7 +49,6 @@ if ! given pretrained; then
     pretrained=$pretrained/$audio
 fi
 lang=$data/lang
-lm=${lm:-$lang/lm.arpa}
 hmm=exp/hmm/$sets
 export SPEECHKIT_CORPUS="LibriSpeech, $train_sets, dev $dev_sets, test $test_sets"
 
@@ -87,10 +86,7 @@ if [[ $lm_text == corpus ]]; then
 fi
 step "$lang" --needs "$data/valid" -- \
     speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char "${words[@]}" --out "$lang"
-step "$lang/lm.arpa" --needs "$text" -- \
-    speechkit ngram --text "$text" --order "$ngram_order" --out "$lang/lm.arpa"
-decoding_graph
-neural_lm "$text"
+language_models "$text"
 
 alignment_stage                   # 3, from utils/alignment.sh
 
