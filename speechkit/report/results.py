@@ -13,6 +13,7 @@ from typing import Any
 
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import exclusive, read_json, require_file, write_text
+from speechkit.report.tables import table_lines
 
 log = logging.getLogger(__name__)
 Row = dict[str, str]
@@ -168,26 +169,16 @@ def _document(papers: Sequence[Paper], rows: Sequence[Row]) -> Iterator[str]:
     yield INTRODUCTION
     if papers:
         yield "## Published\n"
-        yield from _table(PAPER_COLUMNS, (_paper_cells(paper, rows) for paper in papers))
+        yield from table_lines(PAPER_COLUMNS, (_paper_cells(paper, rows) for paper in papers))
         yield ""
     yield "## Measured\n"
-    yield from _table(COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
+    yield from table_lines(COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
 
 
 def _paper_cells(paper: Paper, rows: Iterable[Row]) -> list[str]:
     same = [row for row in rows if (row["System"], row["Set"]) == (paper.system, paper.set)]
     measured = "; ".join(f"{row['Rate %']} ({row['Corpus']})" for row in same)
     return [paper.system, paper.set, f"{paper.figure:g}", paper.source, measured or "-"]
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield _line(columns)
-    yield _line(["---"] * len(columns))
-    yield from map(_line, rows)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells) + " |"
 
 
 def _cells(line: str) -> list[str]:
