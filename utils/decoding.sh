@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154
 # Stages 7 and 8, the same for every corpus and system: decode dev and test, count errors, write RESULTS.md.
-# The recipe sets: features lang lm lm_name exp decode rescore fsa_engine nj
+# The recipe sets: features lang lm lm_name exp decode rescore results fsa_engine nj
 
 stage 7 "decoding: greedily, and with the language model, its weights tuned on dev"
 decodings=()
@@ -48,4 +48,4 @@ stage 8 "scoring and RESULTS.md"
 for out in "${decodings[@]}"; do
     always --needs "$out" -- speechkit score --dir "$out" --lang "$lang"
 done
-always -- speechkit results --exp "$exp" --papers conf/papers.yaml --out RESULTS.md
+always -- speechkit results --exp "$exp" --papers conf/papers.yaml --out "$results"

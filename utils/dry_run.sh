@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # --dry-run, part of utils/recipe.sh: what each step would do, without doing anything.
 # Steps of the recipe call plan_step and plan_always, which see their variables out, inputs, keep and command.
+# speechkit sweep reads the lines of inputs and outputs, and those with 'would'.
 
 declare -A planned=()             # hash of outputs that a dry run would make
 

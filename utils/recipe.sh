@@ -72,15 +72,16 @@ neural_lm_names() {
 
 # shellcheck disable=SC2034       # recipes and systems use them
 {
-    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 code_features=bert bert_config=conf/code-bert.yaml bert_layer=4 rounds=2 student=scratch nj=1 decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
+    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 code_features=bert bert_config=conf/code-bert.yaml bert_layer=4 rounds=2 student=scratch nj=1 jobs='' sweep='' results=RESULTS.md decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
     force=false dry_run=false help=false
     lm_name=''                    # of --lm, if it is one
     search=wfst                   # the search with the language model
     data=data                     # not an option: a recipe may choose a folder below data/
     labelled_percent=100          # of the training set, as labelled_part leaves
+    launch=()                     # neither: words in front of the calls that --sweep makes, from cmd.sh
 }
 # shellcheck source=/dev/null
-. ./cmd.sh                        # sets nj
+. ./cmd.sh                        # sets nj, and launch where jobs do not run on this machine
 option stage "int:0..$LAST_STAGE" "first stage to run"
 option stop_stage "int:0..$LAST_STAGE" "last stage to run"
 option corpus dir "folder of the real corpus (default: a synthesised miniature)"
@@ -107,6 +108,9 @@ option rescore one-of:none,transformer "with transformer, a Transformer language
 option lm_config file "configuration of the neural model of --rescore or --lm (default conf/lm.yaml, conf/lm_NAME.yaml)"
 option fsa_engine one-of:auto,torch,k2 "what searches graphs: the built-in engine or k2 (auto: k2 if it is installed)"
 option seed int:0.. "seed of the training"
+option results path "table that the results are added to"
+option sweep file "run the grid of values and seeds in this file, as those in conf/sweeps (--exp: its folder)"
+option jobs int:1.. "with --sweep, runs at a time (default: one for each GPU, else for each process)"
 option force flag "redo the chosen stages; their old output is removed first"
 option dry_run flag "list the chosen stages, their inputs and outputs and what would run; change nothing"
 option help flag "show this text"
@@ -235,11 +239,44 @@ begin() {
     if [[ $dry_run == true ]]; then
         mode=plan
         PATH=${SPEECHKIT_VENV:-$SPEECHKIT_ROOT/tools/venv}/bin:$PATH
+        if command -v speechkit >/dev/null; then
+            check_config
+        fi
     elif [[ $mode == run ]]; then
         # shellcheck source=/dev/null
         . ./path.sh
         check_config
     fi
+    if given sweep && [[ $mode != help ]]; then
+        run_sweep
+    fi
+}
+
+# Hands over to speechkit, which calls this recipe for each point of the grid.
+run_sweep() {
+    local name variable words=(--config "$sweep" --nj "$nj")
+    if given stage || given stop-stage || [[ $force == true ]]; then
+        usage_error "--sweep takes no --stage, --stop-stage or --force: its file names the stages"
+    fi
+    for name in "${option_names[@]}"; do
+        variable=${name//-/_}
+        case $name in
+            sweep | nj | dry-run | set | set-pretrain | set-bert) ;;
+            exp | jobs) ! given "$name" || words+=("--${name/exp/out}=${!variable}") ;;
+            *) ! given "$name" || words+=("--given=--$name" "--given=${!variable}") ;;
+        esac
+    done
+    words+=("${overrides[@]/#/--given=}")
+    for name in "${pretrain_overrides[@]}"; do
+        words+=("--given=${name/#--set/--set-pretrain}")
+    done
+    for name in "${bert_overrides[@]}"; do
+        words+=("--given=${name/#--set/--set-bert}")
+    done
+    if [[ $dry_run == true ]]; then
+        words+=(--dry-run)
+    fi
+    exec speechkit sweep --recipe "./$recipe_name" "${words[@]}" "${launch[@]/#/--launch=}"
 }
 
 # Takes a name of --lm apart: what is searched, and how.

@@ -166,6 +166,8 @@ make_output() {
     local folder=$data
     if [[ $out == "$exp" || $out == "$exp"/* ]]; then
         folder=$exp
+    elif [[ $out == "$pretrained" || $out == "$pretrained"/* ]]; then
+        folder=$pretrained
     fi
     printf 'stage %d: making %s (%s)\n' "$stage_number" "$out" "$1"
     start_command "$folder/log/$stage_number-$(basename -- "$out").log"

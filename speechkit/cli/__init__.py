@@ -42,6 +42,7 @@ COMMANDS = {
     "decode": "recognise a set, with or without a language model",
     "score": "count errors against the reference",
     "results": "write the table of results",
+    "sweep": "run a grid of values and seeds of a recipe, and write the table of its results",
     "mark": "check and write the done marks of recipe stages",
 }
 

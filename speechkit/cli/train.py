@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from speechkit.tasks.recognizer import CtcConfig
     from speechkit.train.distributed import World
 
 log = logging.getLogger(__name__)
@@ -39,10 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data, dropout and augmentation")
 
 
-def origin(args: argparse.Namespace, loss: str) -> dict[str, object]:
+def origin(args: argparse.Namespace, variant: str) -> dict[str, object]:
     """Where a result comes from; a recipe says in the environment which command, system and corpus it is.
 
-    The system's name tells the loss if it is not CTC, so that a table of results has a line for each.
+    The system's name ends with `variant`, so that a table of results has a line for each.
     """
     import os
     import shlex
@@ -56,7 +57,7 @@ def origin(args: argparse.Namespace, loss: str) -> dict[str, object]:
     system = os.environ.get("SPEECHKIT_SYSTEM", args.config.stem)
     return {
         "command": os.environ.get("SPEECHKIT_COMMAND", shlex.join(["speechkit", *sys.argv[1:]])),
-        "system": system if loss == "ctc" else f"{system} {loss}",
+        "system": f"{system} {variant}".strip(),
         "corpus": os.environ.get("SPEECHKIT_CORPUS", str(args.data)),
         "seed": args.seed,
         "commit": machine["git_commit"],
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> None:
     task = CtcTask(recognizer, args.data, args.seed, world, alignments=args.alignments, fsa_engine=args.fsa_engine)
     trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
     task.update = lambda: trainer.progress.update
-    begin_record(args, config, config.loss, run_record(task), world)
+    begin_record(args, config, variant_of(config), run_record(task), world)
     weights = trainer.run()
     if world.is_main:
         recognizer.save(args.out / "final", weights)
@@ -102,7 +103,15 @@ def run(args: argparse.Namespace) -> None:
     leave(world)
 
 
-def begin_record(args: argparse.Namespace, config: object, method: str, record: dict[str, Any], world: "World") -> None:
+def variant_of(config: "CtcConfig") -> str:
+    """What a training has that others of its system have not: the convolutional model, another loss than CTC."""
+    names = ["conv"] if config.conv and not config.encoder else []
+    return " ".join(names if config.loss == "ctc" else [*names, config.loss])
+
+
+def begin_record(
+    args: argparse.Namespace, config: object, variant: str, record: dict[str, Any], world: "World"
+) -> None:
     """Say what is trained, and write down configuration and origin."""
     from speechkit.common.files import write_json, write_text
     from speechkit.config.load import dump_yaml
@@ -115,4 +124,4 @@ def begin_record(args: argparse.Namespace, config: object, method: str, record: 
     )
     if world.is_main:
         write_text(args.out / "config.yaml", dump_yaml(config))
-        write_json(args.out / "run.json", {**origin(args, method), **record})
+        write_json(args.out / "run.json", {**origin(args, variant), **record})

@@ -125,6 +125,8 @@ def _required(field: "dataclasses.Field[Any]") -> bool:
 
 def _convert(hint: Any, value: Any, key: str, source: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, f"{key}.", source)
     if origin in (typing.Union, types.UnionType):

@@ -13,6 +13,7 @@ from typing import Any
 
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import exclusive, read_json, require_file, write_text
+from speechkit.report.tables import table_lines
 
 log = logging.getLogger(__name__)
 Row = dict[str, str]
@@ -173,10 +174,10 @@ def _document(papers: Sequence[Paper], rows: Sequence[Row]) -> Iterator[str]:
     yield INTRODUCTION
     if papers:
         yield "## Published\n"
-        yield from _table(PAPER_COLUMNS, (_paper_cells(paper, rows) for paper in papers))
+        yield from table_lines(PAPER_COLUMNS, (_paper_cells(paper, rows) for paper in papers))
         yield ""
     yield "## Measured\n"
-    yield from _table(COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
+    yield from table_lines(COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
 
 
 def _paper_cells(paper: Paper, rows: Iterable[Row]) -> list[str]:
@@ -184,16 +185,6 @@ def _paper_cells(paper: Paper, rows: Iterable[Row]) -> list[str]:
     measured = "; ".join(f"{row['Rate %']} ({row['Corpus']})" for row in same)
     figure = f"{paper.figure:g}" + (f" (letters {paper.letters:g})" if paper.letters is not None else "")
     return [paper.system, paper.set, figure, paper.source, measured or "-"]
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield _line(columns)
-    yield _line(["---"] * len(columns))
-    yield from map(_line, rows)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells) + " |"
 
 
 def _cells(line: str) -> list[str]:

@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 def _timing(config: CtcConfig) -> Timing:
     """Of the model's output frames; features are taken to be those of stage 1."""
     if config.encoder is None:
-        return Timing.of(FbankConfig(), math.prod(config.model.strides))
+        return Timing.of(FbankConfig(), math.prod(config.of_features.strides))
     extractor, rate = config.encoder.extractor, config.encoder.sampling_rate
     return Timing(extractor.hop / rate, (extractor.window - extractor.hop) / rate / 2)
 

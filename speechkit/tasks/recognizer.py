@@ -20,6 +20,7 @@ from speechkit.features.cmvn import Cmvn, CmvnStats
 from speechkit.fsa.wfst.graph import Topology
 from speechkit.metrics.edit import edit_counts
 from speechkit.models.acoustic import AcousticModel, AcousticModelConfig
+from speechkit.models.convolutional import ConvModel, ConvModelConfig
 from speechkit.models.finetuned import FinetunedEncoder
 from speechkit.models.speech_encoder import SpeechEncoderConfig
 from speechkit.nn.masking import SpanMaskConfig
@@ -73,20 +74,26 @@ class CtcConfig:
     """Everything that decides what a training does, besides its data and its seed.
 
     The `loss` "lfmmi" takes its settings from `lfmmi`; models of either loss are decoded in the same ways. With
-    `encoder` the model is one that reads waveforms, else it is `model`, which reads features; `initialised` fills it in
-    from a pre-trained model and `finetune`. With `audio` the training set is read from audio with noise and rooms, and
-    features are computed from it; without it stored ones are read.
+    `encoder` the model is one that reads waveforms, which `initialised` fills in from a pre-trained model and
+    `finetune`. Otherwise it reads features, and is `conv` if that is there, else `model`. With `audio` the training set
+    is read from audio with noise and rooms, and features are computed from it; without it stored ones are read.
     """
 
     loss: LossName = "ctc"
     lfmmi: LfmmiConfig = field(default_factory=LfmmiConfig)
     model: AcousticModelConfig = field(default_factory=AcousticModelConfig)
+    conv: ConvModelConfig | None = None
     encoder: SpeechEncoderConfig | None = None
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     batches: BatchConfig = field(default_factory=BatchConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     audio: AudioConfig | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    @property
+    def of_features(self) -> AcousticModelConfig | ConvModelConfig:
+        """The model that reads features."""
+        return self.conv or self.model
 
 
 def initialised(config: CtcConfig, checkpoint: Path) -> tuple[CtcConfig, dict[str, Tensor]]:
@@ -101,9 +108,13 @@ class Recognizer:
     def __init__(self, config: CtcConfig, lang: Lang, cmvn: Cmvn) -> None:
         self.config, self.lang, self.cmvn = config, lang, cmvn
         normalise = config.loss != "lfmmi" or config.lfmmi.normalise
-        self.module: AcousticModel | FinetunedEncoder
+        self.module: AcousticModel | ConvModel | FinetunedEncoder
         if config.encoder is not None:
             self.module = FinetunedEncoder(config.encoder, len(lang.tokens), log_softmax=normalise)
+            return
+        _require_columns(config, cmvn)
+        if config.conv is not None:
+            self.module = ConvModel(config.conv, len(lang.tokens), log_softmax=normalise)
         else:
             self.module = AcousticModel(config.model, len(lang.tokens), log_softmax=normalise)
 
@@ -150,7 +161,7 @@ class Recognizer:
         """Seconds from one output frame to the next, on the features of `cut`."""
         if self.config.encoder is not None:
             return 1 / self.config.encoder.frame_rate
-        return float(cut.features.frame_shift) * math.prod(self.config.model.strides)
+        return float(cut.features.frame_shift) * math.prod(self.config.of_features.strides)
 
     def num_frames(self, cut: Any, speed: float = 1.0) -> int:
         """Output frames of a cut, played that much faster."""
@@ -217,6 +228,14 @@ class Recognizer:
         recognizer = cls(config, Lang.from_state(document["lang"]), Cmvn(overall))
         load_module(recognizer.module, folder / MODEL)
         return recognizer
+
+
+def _require_columns(config: CtcConfig, cmvn: Cmvn) -> None:
+    expected, name = config.of_features.in_dim, "conv" if config.conv else "model"
+    if cmvn.overall is not None and (columns := len(cmvn.overall.total)) != expected:
+        raise SpeechkitError(
+            f"the features have {columns} columns, the model reads {expected}; set {name}.in_dim={columns}"
+        )
 
 
 def error_rate(references: list[list[str]], hypotheses: list[list[str]]) -> float:

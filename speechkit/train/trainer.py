@@ -32,7 +32,10 @@ BatchGiven = TypeVar("BatchGiven", covariant=True)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How long and how to optimise; every count is in updates of the weights."""
+    """How long and how to optimise; every count is in updates of the weights.
+
+    AdamW takes `betas` and `eps`, stochastic gradient descent `momentum`.
+    """
 
     max_updates: int = 1000
     validate_every: int = 100
@@ -40,7 +43,9 @@ class TrainConfig:
     log_every: int = 20
     accumulate: int = 1
     clip_norm: float = 5.0
+    optimizer: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = 0.01
+    momentum: float = 0.9
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-8
     average_best: int = 5
@@ -116,13 +121,7 @@ class Trainer(Generic[Batch]):
         self.checkpoints = CheckpointFolder(folder / "checkpoints")
         self.progress = Progress()
         task.module.to(world.device)
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(task.module, config.weight_decay),
-            lr=config.schedule.peak,
-            betas=config.betas,
-            eps=config.eps,
-            fused=world.device.type in ("cpu", "cuda"),
-        )
+        self.optimizer = _optimizer(task.module, config, world.device)
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and world.device.type == "cuda")
         self.nonfinite = 0
 
@@ -290,6 +289,14 @@ class Trainer(Generic[Batch]):
             return mean
         self.task.module.load_state_dict(best)
         return best
+
+
+def _optimizer(module: nn.Module, config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
+    groups, rate = _parameter_groups(module, config.weight_decay), config.schedule.peak
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
+    fused = device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(groups, lr=rate, betas=config.betas, eps=config.eps, fused=fused)
 
 
 def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -1,0 +1,123 @@
+"""The table and the picture of a sweep: mean and standard deviation over seeds of each combination of its grid."""
+
+import logging
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from speechkit.common.files import atomic_path, write_text
+from speechkit.report.sweep import Point, SweepConfig, Values, as_text, folder_name, short
+from speechkit.report.tables import table_lines
+
+log = logging.getLogger(__name__)
+Figures = Mapping[Point, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of one combination over its seeds; `deviation` is that of a sample, None for fewer than two runs."""
+
+    mean: float
+    deviation: float | None
+    runs: int
+
+    @classmethod
+    def of(cls, figures: Sequence[float]) -> "Cell":
+        """From the figures of the seeds, at least one."""
+        return cls(statistics.mean(figures), statistics.stdev(figures) if len(figures) > 1 else None, len(figures))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4g}" + ("" if self.deviation is None else f" ± {self.deviation:.2g}")
+
+
+def cells_of(config: SweepConfig, figures: Figures) -> dict[Values, dict[str, Cell]]:
+    """The cells of each combination by the metric's name; without an entry where no run has ended well."""
+    found: dict[Values, dict[str, Cell]] = {}
+    for values in config.combinations:
+        runs = [each for point, each in figures.items() if point.values == values]
+        found[values] = {metric.name: Cell.of([run[metric.name] for run in runs]) for metric in config.metrics if runs}
+    return found
+
+
+def write_table(config: SweepConfig, points: Sequence[Point], figures: Figures, out: Path, origin: str) -> None:
+    """Write `table.md` and, where matplotlib is installed, `table.png` into `out`; `origin` says how it was made."""
+    write_text(out / "table.md", "\n".join(_document(config, points, figures, origin)) + "\n")
+    if figures:
+        _draw(config, cells_of(config, figures), out / "table.png")
+
+
+def _document(config: SweepConfig, points: Sequence[Point], figures: Figures, origin: str) -> Iterator[str]:
+    names = [metric.name for metric in config.metrics]
+    yield f"# {config.title}\n"
+    yield f"{origin}\n\nMean ± standard deviation over seeds.\n"
+    columns = [*map(short, config.grid), *names, "Runs"]
+    if config.published:
+        columns.append(f"{config.published.source}")
+    rows = []
+    for index, (values, cells) in enumerate(cells_of(config, figures).items()):
+        runs = max((cell.runs for cell in cells.values()), default=0)
+        row = [as_text(value) for _, value in values]
+        row += [str(cells.get(name, "-")) for name in names]
+        row.append(str(runs) if runs == len(config.seeds) else f"{runs} of {len(config.seeds)}")
+        if config.published:
+            row.append(f"{config.published.figures[index]:g}")
+        rows.append(row)
+    yield from table_lines(columns, rows)
+    yield "\n## Runs\n"
+    yield from table_lines(
+        ["Run", "Seed", *names],
+        (
+            [folder_name(point.values), str(point.seed), *(_figure(figures.get(point), name) for name in names)]
+            for point in points
+        ),
+    )
+
+
+def _figure(run: Mapping[str, float] | None, name: str) -> str:
+    return "-" if run is None else f"{run[name]:.5g}"
+
+
+def _draw(config: SweepConfig, cells: Mapping[Values, Mapping[str, Cell]], path: Path) -> None:
+    """One panel for each metric, over the values of the first key; a line for each combination of the others."""
+    try:
+        import matplotlib
+    except ImportError:
+        from speechkit.common.environment import install_command
+
+        log.warning("no picture without matplotlib; run: %s", install_command("matplotlib"))
+        return
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    places, labels = _places(next(iter(config.grid.values())))
+    lines: dict[str, list[tuple[float, Mapping[str, Cell]]]] = {}
+    for values, found in cells.items():
+        if found:
+            lines.setdefault(folder_name(values[1:]), []).append((places[as_text(values[0][1])], found))
+    panels, axes = plt.subplots(
+        1, len(config.metrics), figsize=(5 * len(config.metrics), 3.6), squeeze=False, layout="constrained"
+    )
+    for axis, metric in zip(axes[0], config.metrics, strict=True):
+        for name, line in lines.items():
+            x, found = zip(*sorted(line, key=lambda each: each[0]), strict=True)
+            heights = [each[metric.name].mean for each in found]
+            bars = [each[metric.name].deviation or 0.0 for each in found]
+            axis.errorbar(x, heights, yerr=bars, marker="o", capsize=3, label=name)
+        axis.set_xlabel(short(next(iter(config.grid))))
+        axis.set_ylabel(metric.name)
+        axis.set_xticks(list(places.values()), labels)
+        if len(lines) > 1:
+            axis.legend(fontsize="small")
+    with atomic_path(path) as temporary:
+        panels.savefig(temporary, dpi=150)
+    plt.close(panels)
+
+
+def _places(values: Sequence[Any]) -> tuple[dict[str, float], list[str]]:
+    """Where values lie on the axis: numbers at themselves, others one beside the other."""
+    names = [as_text(value) for value in values]
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+        return dict(zip(names, map(float, values), strict=True)), names
+    return {name: float(index) for index, name in enumerate(names)}, names
