@@ -86,25 +86,27 @@ def lines(out: Path, kind: str) -> list[dict[str, float]]:
 DISTORTED = ["--set", "distortion.speeds=[0.95,1.0,1.05]", "--set", "distortion.noise_share=0.5"]
 
 
+# CPC cannot tell the positive from frames of the same tone, of which there are Binomial(10, 1/4) among its negatives: it is
+# preferred in (1 - 0.75^11) / (11 / 4) = 35 % of all cases, by chance in 9 %.
 @pytest.mark.parametrize(
-    ("method", "figure", "more"),
+    ("method", "figure", "least", "more"),
     [
-        ("wav2vec2", "accuracy", []),
-        ("wav2vec2", "accuracy", [*DISTORTED, "--set", "wav2vec2.unmasked_weight=1"]),
-        ("hubert", "masked_accuracy", []),
-        ("hubert", "masked_accuracy", DISTORTED),
-        ("cpc", "accuracy", []),
-        ("cpc", "accuracy", DISTORTED),
+        ("wav2vec2", "accuracy", 0.5, []),
+        ("wav2vec2", "accuracy", 0.5, [*DISTORTED, "--set", "wav2vec2.unmasked_weight=1"]),
+        ("hubert", "masked_accuracy", 0.5, []),
+        ("hubert", "masked_accuracy", 0.5, DISTORTED),
+        ("cpc", "accuracy", 0.25, []),
+        ("cpc", "accuracy", 0.25, DISTORTED),
     ],
     ids=["wav2vec2", "wav2vec2 distorted", "hubert", "hubert distorted", "cpc", "cpc distorted"],
 )
 def test_it_learns_what_comes_next_and_resumes_as_if_never_killed(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, figure: str, more: list[str]
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, figure: str, least: float, more: list[str]
 ) -> None:
     assert pretrain(data, tmp_path / "whole", method, *more) == 0
     dev = lines(tmp_path / "whole", "dev")
     assert dev[-1]["loss_m"] < 0.8 * lines(tmp_path / "whole", "train")[0]["loss_m"]
-    assert dev[-1][figure] > 0.5
+    assert dev[-1][figure] > least
     loss = PretrainTask.loss
 
     def killed(task: PretrainTask, model: nn.Module, batch: WaveformBatch) -> tuple[Tensor, float, dict[str, float]]:
