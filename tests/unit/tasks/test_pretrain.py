@@ -86,8 +86,8 @@ def lines(out: Path, kind: str) -> list[dict[str, float]]:
 DISTORTED = ["--set", "distortion.speeds=[0.95,1.0,1.05]", "--set", "distortion.noise_share=0.5"]
 
 
-# CPC cannot tell the positive from frames of the same tone, of which there are Binomial(10, 1/4) among its negatives: it is
-# preferred in (1 - 0.75^11) / (11 / 4) = 35 % of all cases, by chance in 9 %.
+# CPC cannot tell the positive from frames of the same tone, Binomial(10, 1/4) of its negatives: it is preferred in
+# (1 - 0.75^11) / (11 / 4) = 35 % of all cases, by chance in 9 %.
 @pytest.mark.parametrize(
     ("method", "figure", "least", "more"),
     [
