@@ -311,10 +311,10 @@ take_features() {
     fi
 }
 
-# hidden_features MODEL LAYER [CODES]: a step that stores, beside MODEL, a layer of it; the features that the system then
-# takes. CODES are what MODEL reads, if not audio.
+# hidden_features MODEL LAYER [CODES]: a step that stores a layer of MODEL; the features that the system then takes.
+# CODES are what MODEL reads, if not audio.
 hidden_features() {
-    local folder=${1%/*}${data#data}/features inputs=(--needs "$1" --needs "$data/valid") words=()
+    local folder=$pretrained${data#data}/features${3:+-of-codes} inputs=(--needs "$1" --needs "$data/valid") words=()
     if (($# > 2)); then
         inputs+=(--needs "$3") words=(--codes "$3")
     fi

@@ -32,6 +32,7 @@ COMMANDS = {
     "align": "find where words and phones are in their recordings",
     "boundaries": "compare the times of alignments with true ones",
     "pretrain": "pre-train a self-supervised model",
+    "probe": "classify phones or speakers linearly from frozen features",
     "cluster": "make frame labels by k-means",
     "codes": "make frame labels by the quantiser of vq-wav2vec",
     "code-bert": "train BERT over codes of speech",

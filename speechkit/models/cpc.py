@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 
@@ -18,21 +18,27 @@ if TYPE_CHECKING:
 ADVICE = "change train.schedule.peak, or set cpc.encoder.extractor.norm=layer, which makes soft and loud audio alike"
 
 
-def _extractor() -> ExtractorConfig:
-    return ExtractorConfig(
-        dim=512, kernels=(10, 8, 4, 4, 4), strides=(5, 4, 2, 2, 2), paddings=(3, 2, 1, 1, 1), norm="none",
-        activation="relu", bias=True, gradient_scale=1.0,
-    )  # fmt: skip
-
-
 @dataclass(frozen=True, kw_only=True)
-class CpcEncoderConfig(FrontEndConfig):
-    """Sizes of section 3.1: latents z of 512 values every 160 samples, contexts c of `context_dim`.
+class CpcExtractorConfig(ExtractorConfig):
+    """The encoder of section 3.1: 512 channels, a latent every 160 samples.
 
     The paper gives no padding; this one, of Riviere et al. 2020, makes 128 latents of 20480 samples.
     """
 
-    extractor: ExtractorConfig = field(default_factory=_extractor)
+    kernels: tuple[int, ...] = (10, 8, 4, 4, 4)
+    strides: tuple[int, ...] = (5, 4, 2, 2, 2)
+    paddings: tuple[int, ...] = (3, 2, 1, 1, 1)
+    norm: Literal["first", "layer", "group", "none"] = "none"
+    activation: Literal["gelu", "relu"] = "relu"
+    bias: bool = True
+    gradient_scale: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CpcEncoderConfig(FrontEndConfig):
+    """Latents z of the extractor, and contexts c of `context_dim` values."""
+
+    extractor: CpcExtractorConfig = field(default_factory=CpcExtractorConfig)
     context_dim: int = 256
 
     @property

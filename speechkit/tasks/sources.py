@@ -12,7 +12,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from speechkit.common.errors import SpeechkitError, UsageError
 from speechkit.common.files import read_json
+from speechkit.common.seeds import derive
 from speechkit.config.load import to_dict
+from speechkit.features.fbank import Fbank, FbankConfig
 from speechkit.features.mfcc import Mfcc, MfccConfig
 from speechkit.models.finetuned import FinetunedEncoder
 from speechkit.models.pretraining import EncoderConfig, Hidden
@@ -74,6 +76,24 @@ class Cepstra:
         return kinds.transpose(1, 2).flatten(1)
 
 
+class LogMelEnergies:
+    """80 log-mel energies, 100 frames a second; with `normalise` as of `Cepstra`."""
+
+    frame_rate = 100.0
+    device = CPU
+
+    def __init__(self, *, normalise: bool = False) -> None:
+        config = FbankConfig()
+        self._fbank, self._normalise = Fbank(config), normalise
+        self.sampling_rate, self.window = config.sampling_rate, config.frame_length_ms / 1000
+        self.origin: dict[str, Any] = {"features": "log-mel", "config": to_dict(config), "normalise": normalise}
+
+    def __call__(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """Frames `(T, 80)`."""
+        frames = map(self._fbank.extract, waveforms)
+        return [_normalised(each) if self._normalise else each for each in frames]
+
+
 def _normalised(x: Tensor) -> Tensor:
     if not len(x):
         return x
@@ -84,22 +104,24 @@ class Layer:
     """Hidden states of one layer of a pre-trained or fine-tuned model, counted from 1, without masks and dropout.
 
     A GPU takes the waveforms of a call as one batch, a CPU, where padding costs time, one by one. Each process reads
-    the model once.
+    the model once. With `untrained`, a seed, its weights are as they were drawn before any training.
 
     Raises:
         SpeechkitError: no such model, or one without such a layer.
     """
 
-    def __init__(self, checkpoint: Path, layer: int, device: torch.device = CPU) -> None:
-        self._checkpoint, self._layer, self.device = checkpoint, layer, device
+    def __init__(self, checkpoint: Path, layer: int, device: torch.device = CPU, untrained: int | None = None) -> None:
+        self._checkpoint, self._layer, self._untrained, self.device = checkpoint, layer, untrained, device
         self.together = device.type != "cpu"
-        config: EncoderConfig = _encoder(checkpoint, device).config
+        config: EncoderConfig = _encoder(checkpoint, device, untrained).config
         if not 1 <= layer <= config.num_layers:
             raise SpeechkitError(f"{checkpoint} has layers 1 to {config.num_layers}, not {layer}; correct --layer")
         self.sampling_rate, self.frame_rate = config.sampling_rate, config.frame_rate
         self.window = config.window / config.sampling_rate
         digest = hashlib.sha256((checkpoint / MODEL).read_bytes()).hexdigest()
         self.origin: dict[str, Any] = {"features": "model", "model": digest, "layer": layer}
+        if untrained is not None:
+            self.origin["untrained"] = untrained
 
     def __call__(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Frames `(T, dim)`."""
@@ -113,7 +135,7 @@ class Layer:
 
     @torch.inference_mode()
     def _hidden(self, waveforms: Sequence[Tensor]) -> Iterator[Tensor]:
-        encoder = _encoder(self._checkpoint, self.device)
+        encoder = _encoder(self._checkpoint, self.device, self._untrained)
         samples = torch.tensor([len(waveform) for waveform in waveforms], device=self.device)
         padded = pad_sequence(list(waveforms), batch_first=True).to(self.device)
         frames, lengths = self._frames(encoder, padded, samples)
@@ -148,8 +170,17 @@ class FrameCodes(Layer):
 
 
 @functools.lru_cache(maxsize=1)
-def _encoder(checkpoint: Path, device: torch.device) -> Any:
+def _encoder(checkpoint: Path, device: torch.device, untrained: int | None = None) -> Any:
     """The model in this process: sources are sent to others without it."""
+    encoder = _trained(checkpoint)
+    if untrained is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(untrained, "weights"))
+            encoder = type(encoder)(encoder.config)
+    return encoder.eval().to(device)
+
+
+def _trained(checkpoint: Path) -> Any:
     document = checkpoint / TASK
     task = read_json(document)["task"] if document.is_file() else None
     if task == CODE_BERT:
@@ -158,5 +189,5 @@ def _encoder(checkpoint: Path, device: torch.device) -> Any:
         module = Recognizer.load(checkpoint).module
         if not isinstance(module, FinetunedEncoder):
             raise SpeechkitError(f"{checkpoint} reads features; name a pre-trained or fine-tuned model")
-        return module.encoder.eval().to(device)
-    return load_encoder(checkpoint).to(device)
+        return module.encoder
+    return load_encoder(checkpoint)

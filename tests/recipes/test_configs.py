@@ -19,10 +19,10 @@ EGS = Path(__file__).parents[2] / "egs"
 PAPER = EGS / "librispeech" / "conf" / "paper"
 PRETRAINING = sorted(EGS.glob("*/conf/**/*_pretrain.yaml"))
 # Millions of parameters as the papers give them (wav2vec 2.0, section 4.2; HuBERT, table I; vq-wav2vec, section 5.2,
-# for both quantisers) or, of wav2vec, as its layers have them.
+# for both quantisers) or, of CPC and wav2vec, by hand.
 MILLIONS = {
     "wav2vec2_base": 95, "wav2vec2_large": 317, "wav2vec2_large_lv60k": 317,
-    "hubert_base": 95, "hubert_large": 317, "hubert_xlarge": 964,
+    "hubert_base": 95, "hubert_large": 317, "hubert_xlarge": 964, "cpc": 7,
     "wav2vec_base": 15.5, "wav2vec_large": 32.5, "vq-wav2vec_gumbel": 34, "vq-wav2vec_kmeans": 33.1,
 }  # fmt: skip
 

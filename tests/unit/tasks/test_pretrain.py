@@ -34,6 +34,10 @@ CONFIG = {
         "quantiser": {"entries": 8, "entry_dim": 4, "out_dim": 8, "dropout": 0.0},
     },
     "hubert": {"encoder": ENCODER, "final_dim": 8, "penalty_weight": 0.0},
+    "cpc": {
+        "encoder": {"extractor": {**EXTRACTOR, "paddings": [3, 0], "norm": "layer"}, "context_dim": 16}, "steps": 3,
+        "negatives": {"count": 10, "source": "sequence"},
+    },
     "wav2vec": {
         "encoder": {
             "extractor": {**EXTRACTOR, "norm": "group", "activation": "relu", "gradient_scale": 1.0},
@@ -98,12 +102,24 @@ DISTORTED = ["--set", "distortion.speeds=[0.95,1.0,1.05]", "--set", "distortion.
         ("wav2vec2", "accuracy", 0.5, [*DISTORTED, "--set", "wav2vec2.unmasked_weight=1"]),
         ("hubert", "masked_accuracy", 0.5, []),
         ("hubert", "masked_accuracy", 0.5, DISTORTED),
+        ("cpc", "accuracy", 0.5, []),
+        ("cpc", "accuracy", 0.5, DISTORTED),
         # A quarter of the negatives are of the same tone as their target.
         ("wav2vec", "ranked", 0.65, []),
         ("wav2vec", "ranked", 0.55, ["--set", "wav2vec.encoder.quantiser=gumbel"]),
         ("wav2vec", "ranked", 0.55, ["--set", "wav2vec.encoder.quantiser=kmeans"]),
     ],
-    ids=["wav2vec2", "wav2vec2 distorted", "hubert", "hubert distorted", "wav2vec", "vq gumbel", "vq kmeans"],
+    ids=[
+        "wav2vec2",
+        "wav2vec2 distorted",
+        "hubert",
+        "hubert distorted",
+        "cpc",
+        "cpc distorted",
+        "wav2vec",
+        "vq gumbel",
+        "vq kmeans",
+    ],
 )
 def test_it_learns_what_comes_next_and_resumes_as_if_never_killed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, figure: str, least: float, more: list[str]
