@@ -51,8 +51,8 @@ class TransformerLm(nn.Module):
         return F.linear(self.norm(self.blocks(x, packing)), self.embedding).float()
 
 
-def sinusoids(count: int, dim: int, device: torch.device) -> Tensor:
-    """Embeddings `(count, dim)` of the positions from 0: sines, then cosines, from fast to slow waves."""
-    rates = torch.exp(torch.arange(dim // 2, device=device) * (-math.log(SLOWEST_WAVE) / max(1, dim // 2 - 1)))
+def sinusoids(count: int, dim: int, device: torch.device, slowest: float = SLOWEST_WAVE) -> Tensor:
+    """Embeddings `(count, dim)` of the positions from 0: sines, then cosines, of 1 to `slowest` positions a radian."""
+    rates = torch.exp(torch.arange(dim // 2, device=device) * (-math.log(slowest) / max(1, dim // 2 - 1)))
     angles = torch.arange(count, device=device)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -2,7 +2,8 @@
 
 The codes of masked spans are predicted from the others; there is no next-sentence task and there are no marks of
 sentence ends. All codes of a span become <mask>: the paper names no other replacement. Positions are the sinusoids of
-`speechkit.lm.transformer_lm`; the output layer is BERT's, with the matrix of the input.
+`speechkit.lm.transformer_lm`, of faster waves: a model has to learn which codes are neighbours. The output layer is
+BERT's, with the matrix of the input.
 """
 
 import itertools
@@ -16,6 +17,8 @@ from speechkit.lm.transformer_lm import sinusoids
 from speechkit.nn.lengths import Packing
 from speechkit.nn.masking import SpanMaskConfig, span_mask
 from speechkit.nn.transformer import StackConfig, TransformerStack
+
+SLOWEST_WAVE = 100.0  # codes a radian
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class CodeBert(nn.Module):
         """What the first block reads, `(F, dim)`, of the valid codes `(F,)`."""
         if self.unknown is not None:
             flat = flat.masked_fill(flat == self.unknown, self.num_codes)
-        count, dim = packing.mask.shape[1], self.config.dim
-        place = packing.pack(torch.arange(count, device=flat.device).expand(packing.mask.shape).unsqueeze(2)).squeeze(1)
-        x = F.embedding(flat, self.embedding) * dim**0.5 + sinusoids(count, dim, flat.device)[place]
+        dim, shape = self.config.dim, packing.mask.shape
+        places = sinusoids(shape[1], dim, flat.device, SLOWEST_WAVE).expand(*shape, dim)
+        x = F.embedding(flat, self.embedding) * dim**0.5 + packing.pack(places)
         return F.dropout(x if self.config.norm_first else self.norm(x), self.config.dropout, self.training)
