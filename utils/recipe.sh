@@ -314,7 +314,7 @@ take_features() {
 # hidden_features MODEL LAYER [CODES]: a step that stores a layer of MODEL; the features that the system then takes.
 # CODES are what MODEL reads, if not audio.
 hidden_features() {
-    local folder=$pretrained${data#data}/features${3:+-of-codes} inputs=(--needs "$1" --needs "$data/valid") words=()
+    local folder=$pretrained${data#data}${3:+/of-codes}/features inputs=(--needs "$1" --needs "$data/valid") words=()
     if (($# > 2)); then
         inputs+=(--needs "$3") words=(--codes "$3")
     fi
