@@ -407,14 +407,14 @@ take_features() {
     fi
 }
 
-# hidden_features MODEL LAYER [CODES]: a step that stores, beside MODEL, a layer of it; the features that the system then
-# takes. CODES are what MODEL reads, if not audio.
+# hidden_features MODEL LAYER [CODES]: a step that stores a layer of MODEL; the features that the system then takes.
+# CODES are what MODEL reads, if not audio.
 hidden_features() {
-    local folder=${1%/*}${data#data}/features words=()
+    local folder=$pretrained${data#data}${3:+/of-codes}/features inputs=(--needs "$1" --needs "$data/valid") words=()
     if (($# > 2)); then
-        words=(--codes "$3")
+        inputs+=(--needs "$3") words=(--codes "$3")
     fi
-    step "$folder" --needs "$1" --needs "${3-$data/valid}" --needs "$data/valid" -- \
+    step "$folder" "${inputs[@]}" -- \
         speechkit features --in "$data/valid" --out "$folder" --checkpoint "$1" --layer "$2" "${words[@]}" --nj "$nj"
     take_features "$folder"
 }

@@ -12,19 +12,19 @@ if [[ $code_features == context ]]; then
 fi
 
 stage 4 "pre-training: vq-wav2vec on waveforms without transcripts"
-step "$pretrained" --needs "$unlabelled" --needs "$pretrain_config" --keep -- \
+step "$pretrained/model" --needs "$unlabelled" --needs "$pretrain_config" --keep -- \
     speechkit pretrain --config "$pretrain_config" "${pretrain_overrides[@]}" --data "$unlabelled" \
-    --out "$pretrained" --seed "$seed"
+    --out "$pretrained/model" --seed "$seed"
 
 if [[ $code_features == context ]]; then
     stage 5 "features: context vectors of quantised frames"
-    hidden_features "$pretrained/final" 3
+    hidden_features "$pretrained/model/final" 3
 else
     stage 5 "codes, BERT over them, and its outputs as features"
     codes=$pretrained${data#data}/codes
     bert=$pretrained${data#data}/bert
-    step "$codes" --needs "$data/valid" --needs "$pretrained/final" -- \
-        speechkit codes --checkpoint "$pretrained/final" --data "$data/valid" --out "$codes" --nj "$nj"
+    step "$codes" --needs "$data/valid" --needs "$pretrained/model/final" -- \
+        speechkit codes --checkpoint "$pretrained/model/final" --data "$data/valid" --out "$codes" --nj "$nj"
     step "$bert" --needs "$codes" --needs "$bert_config" --keep -- \
         speechkit code-bert --config "$bert_config" "${bert_overrides[@]}" --labels "$codes" --out "$bert" --seed "$seed"
     hidden_features "$bert/final" "$bert_layer" "$codes"

@@ -4,11 +4,11 @@
 # The recipe sets: unlabelled pretrained pretrain_config pretrain_overrides seed, and what utils/training.sh wants
 
 stage 4 "pre-training: wav2vec on waveforms without transcripts"
-step "$pretrained" --needs "$unlabelled" --needs "$pretrain_config" --keep -- \
+step "$pretrained/model" --needs "$unlabelled" --needs "$pretrain_config" --keep -- \
     speechkit pretrain --config "$pretrain_config" "${pretrain_overrides[@]}" --data "$unlabelled" \
-    --out "$pretrained" --seed "$seed"
+    --out "$pretrained/model" --seed "$seed"
 
 stage 5 "features: context vectors"
-hidden_features "$pretrained/final" 2
+hidden_features "$pretrained/model/final" 2
 
 training "training: CTC or LF-MMI on context vectors"
