@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechkit.cli.search import add_search_arguments, check_search, is_neural, search_method
+from speechkit.cli.search import add_search_arguments, check_search, is_neural, search_method, search_weights
 
 if TYPE_CHECKING:
     from speechkit.decode.beam import Hypothesis, Weights
@@ -178,11 +178,7 @@ def _given_weights(args: argparse.Namespace) -> "tuple[Weights, Weights]":
     if ("search" in given) != (_rescores(args) and not args.sweep):
         state = "with" if "search" in given else "without"
         raise SpeechkitError(f"{args.weights} was tuned {state} a neural --rescore-lm; tune for this decoding on dev")
-    best, search = Weights(**given["best"]), Weights(**given.get("search", given["best"]))
-    if search.lm if is_neural(args) else search.neural:
-        kind = "n-gram" if is_neural(args) else "neural model"
-        raise SpeechkitError(f"{args.weights} was tuned for a search with a {kind}; tune for this decoding on dev")
-    return best, search
+    return Weights(**given["best"]), search_weights(args, given.get("search", given["best"]))
 
 
 def _tuned(points: "Sequence[SweepPoint]", out: Path, search: "Weights | None" = None) -> "Weights":

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechkit.cli.search import add_search_arguments, check_search, search_method
+from speechkit.cli.search import add_search_arguments, check_search, is_neural, search_method, search_weights
 from speechkit.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,17 +87,19 @@ def _weights(args: argparse.Namespace) -> "Weights":
         raise SpeechkitError(
             f"{args.weights} was tuned with a neural LM; name the weights.json of the search before it"
         )
-    return Weights(**given["best"])
+    return search_weights(args, given["best"])
 
 
 def _method(recognizer: "Recognizer", args: argparse.Namespace) -> "tuple[Method | None, dict[str, Any]]":
     """The way to search, None for greedy decoding, and what the report tells of it."""
     from speechkit.fsa.wfst.graph import ARRAY
     from speechkit.tasks.pseudo import file_hash
+    from speechkit.train.checkpoint import MODEL
 
     if args.method == "greedy":
         return None, {}
     method, details = search_method(args, recognizer)
     if args.method == "beam":
-        return method, {"lm": str(args.lm), "lm_hash": file_hash(args.lm), **details}
+        file = args.lm / MODEL if is_neural(args) else args.lm
+        return method, {"lm": str(args.lm), "lm_hash": file_hash(file), **details}
     return method, {"graph": str(args.graph), "graph_hash": file_hash(args.graph / ARRAY), **details}

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from speechkit.decode.beam import Weights
     from speechkit.decode.methods import Method
     from speechkit.tasks.recognizer import Recognizer
 
@@ -48,6 +51,18 @@ def check_search(args: argparse.Namespace) -> None:
 def is_neural(args: argparse.Namespace) -> bool:
     """Whether the search is one with a neural language model."""
     return args.method == "beam" and bool(args.lm.is_dir())
+
+
+def search_weights(args: argparse.Namespace, values: "Mapping[str, float]") -> "Weights":
+    """The weights of the search among those of the file `args.weights`, which has to be of this kind of search."""
+    from speechkit.common.errors import SpeechkitError
+    from speechkit.decode.beam import Weights
+
+    weights, neural = Weights(**values), is_neural(args)
+    if weights.lm if neural else weights.neural:
+        kind = "an n-gram" if neural else "a neural model"
+        raise SpeechkitError(f"{args.weights} was tuned for a search with {kind}; tune for this decoding on dev")
+    return weights
 
 
 def search_method(

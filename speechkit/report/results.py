@@ -18,8 +18,8 @@ from speechkit.report.tables import table_lines
 log = logging.getLogger(__name__)
 Row = dict[str, str]
 COLUMNS = (
-    "System", "Set", "Metric", "Rate %", "95 % interval", "Errors", "Letter errors %", "Decoding", "Corpus", "Seed", "Parameters",
-    "Train hours", "Real-time factor", "Hardware", "Date", "Commit", "Command",
+    "System", "Set", "Metric", "Rate %", "95 % interval", "Errors", "Letter errors %", "Decoding", "Corpus", "Seed",
+    "Parameters", "Train hours", "Real-time factor", "Hardware", "Date", "Commit", "Command",
 )  # fmt: skip
 PAPER_COLUMNS = ("System", "Set", "Published %", "Source", "Measured here %")
 INTRODUCTION = """# Results

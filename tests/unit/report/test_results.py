@@ -21,6 +21,7 @@ def recipe(tmp_path):
     papers.write_text(
         "- {system: DNN, set: test, figure: 18.5, source: a paper}\n"
         "- {system: fbank, set: test, figure: 20, source: b}\n"
+        "- {system: letters, set: dev, figure: 8.57, letters: 3.32, source: c}\n"
     )
     return tmp_path
 
@@ -53,9 +54,18 @@ def test_line_carries_its_origin_and_reads_back(recipe):
         "45 / 366",
     )
     assert (row["Corpus"], row["Seed"], row["Commit"], row["Hardware"]) == (RUN["corpus"], "0", "abc123", "2 CPU cores")
+    assert row["Letter errors %"] == ""
     text = (recipe / "RESULTS.md").read_text()
+    assert "| letters | dev | 8.57 (letters 3.32) | c | - |" in text
     assert "| DNN | test | 18.5 | a paper | - |" in text
     assert "| fbank | test | 20 | b | 12.35 (miniature TIMIT (mini, seed 0)) |" in text
+
+
+def test_words_bring_the_errors_of_their_letters(recipe):
+    add(recipe, result={"metric": "WER", "letter_error_rate": 4.321})
+    assert write(recipe) == 0
+    (row,) = read_rows(recipe / "RESULTS.md")
+    assert (row["Rate %"], row["Letter errors %"]) == ("12.35", "4.32")
 
 
 def test_same_run_again_gives_the_same_file(recipe):

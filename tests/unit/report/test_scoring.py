@@ -34,10 +34,23 @@ def test_phones_of_timit_are_folded_to_39(folder, capsys):
 def test_words_and_characters(folder, capsys):
     assert score(folder, "--unit", "word") == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"%WER 62.50 [ 5 / 8, 1 ins, 2 del, 2 sub ] {folder}"
+    assert "letter_error_rate" in json.loads((folder / "result.json").read_text())
     (folder / "ref.txt").write_text("u ab cd\n")
     (folder / "hyp.txt").write_text("u abc d e\n")
     assert score(folder, "--unit", "char") == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"%CER 25.00 [ 1 / 4, 1 ins, 0 del, 0 sub ] {folder}"
+
+
+def test_letters_of_words_are_counted_with_the_spaces_between(folder, capsys):
+    (folder / "ref.txt").write_text("u ab cd\nv e\n")
+    (folder / "hyp.txt").write_text("u abcd\nv f\n")
+    assert score(folder, "--unit", "word") == 0
+    letters, words = capsys.readouterr().out.splitlines()[-2:]
+    assert letters == f"%LER 33.33 [ 2 / 6, 0 ins, 1 del, 1 sub ] {folder}"
+    assert words.startswith("%WER 100.00 [ 3 / 3,")
+    found = json.loads((folder / "result.json").read_text())
+    assert found["letter_error_rate"] == pytest.approx(100 / 3)
+    assert found["metric"] == "WER"
 
 
 def test_figures_in_json(folder):

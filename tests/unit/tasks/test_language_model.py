@@ -136,9 +136,47 @@ class StoppingTask(LmTask):
         return super().loss(model, batch)
 
 
-def train(folder: Path, out: Path, stop_after: int = 10**9) -> dict[str, Tensor]:
+CONV = "{embedding: 16, dropout: 0.0, blocks: [{width: 32, kernel: 2, bottleneck: 16, repeat: 2}]}"
+ADAPTIVE = "{embedding: 16, dropout: 0.1, cutoffs: [3], blocks: [{width: 32, kernel: 3}]}"
+
+
+@pytest.mark.parametrize("unit", ["word", "char"])
+def test_convolutions_learn_the_chain_too(unit: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conv = CONV.replace("kernel: 2", "kernel: 7") if unit == "char" else CONV
+    assert run(folder, *command(f"conv-{unit}", "--set", f"unit={unit}", "--set", f"conv={conv}")) == 0
+    sentences, total = markov(300, 1)
+    model = LanguageModel.load(folder / f"conv-{unit}/final")
+    assert model.name == f"{unit} ConvLM"
+    found = sum(model.log_probs(sentences, CPU))
+    assert found == pytest.approx(total, rel=0.01 if unit == "word" else 0.15)
+    count = sum(map(len, sentences)) + len(sentences)  # per word, whatever the unit
+    assert float(capsys.readouterr().out.split()[1]) == pytest.approx(math.exp(-found / count), abs=0.006)
+
+
+def test_rare_words_are_unknown_ones(folder: Path) -> None:
+    (folder / "rare.txt").write_text(lines([["one", "two"]] * 40 + [["rare"], ["seldom", "one"]]))
+    changes = [
+        "--text",
+        "rare.txt",
+        "--set",
+        "min_count=2",
+        "--set",
+        "train.max_updates=100",
+        "--set",
+        f"conv={ADAPTIVE}",
+    ]
+    assert run(folder, *command("rare", *changes)) == 0
+    model = LanguageModel.load(folder / "rare/final")
+    assert list(model.units.tokens)[1:] == ["<unk>", "one", "two"]  # the most frequent first
+    rare, other = model.log_probs([["rare"], ["never", "seen"]], CPU)
+    assert rare > math.log(0.005)
+    assert model.log_probs([["seldom"]], CPU) == [rare]
+    assert math.isfinite(other)
+
+
+def train(folder: Path, out: Path, stop_after: int = 10**9, *more: str) -> dict[str, Tensor]:
     sets = [f"train.{each}" for each in ("max_updates=12", "validate_every=4", "save_every=2")]
-    sets += ["max_tokens=100", "model.dropout=0.1"]
+    sets += ["max_tokens=100", "model.dropout=0.1", *more]
     config = load_config(LmConfig, folder / "lm.yaml", sets)
     dev = LmText(folder / "dev.txt", lambda: markov(20, 1)[0])
     prepare_text(out / "text", config, dev, dev)
@@ -148,12 +186,13 @@ def train(folder: Path, out: Path, stop_after: int = 10**9) -> dict[str, Tensor]
     return Trainer(config.train, task, task.batches, out, 3, World()).run()
 
 
-def test_a_killed_training_ends_as_an_uninterrupted_one(folder: Path, tmp_path: Path) -> None:
-    whole = train(folder, tmp_path / "whole")
+@pytest.mark.parametrize("more", [[], [f"conv={ADAPTIVE}"]], ids=["transformer", "conv"])
+def test_a_killed_training_ends_as_an_uninterrupted_one(folder: Path, tmp_path: Path, more: list[str]) -> None:
+    whole = train(folder, tmp_path / "whole", 10**9, *more)
     for stop_after in (7, 3):
         with pytest.raises(StoppedError):
-            train(folder, tmp_path / "killed", stop_after)
-    resumed = train(folder, tmp_path / "killed")
+            train(folder, tmp_path / "killed", stop_after, *more)
+    resumed = train(folder, tmp_path / "killed", 10**9, *more)
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
 
@@ -173,6 +212,11 @@ def test_one_seed_gives_the_same_model_and_others_others(folder: Path) -> None:
         (["--set", "unit=word", "--text", "none.txt"], 1, "none.txt does not exist"),
         (["--set", "unit=wrd"], 2, "'unit' cannot be 'wrd', did you mean 'word'?"),
         (["--set", "model.dim=15", "--set", "model.heads=3"], 2, "model.dim is even"),
+        (["--set", "unit=char", "--set", "min_count=2"], 2, "min_count leaves out words"),
+        (["--set", "unit=char", "--set", "conv={cutoffs: [5]}"], 2, "conv.cutoffs part words by their frequency"),
+        (["--set", "conv={cutoffs: [5, 3]}"], 2, "cutoffs rise from 1, unlike [5, 3]"),
+        (["--set", "conv={blocks: [{width: 0}]}"], 2, "width, kernel and repeat are at least 1"),
+        (["--set", "conv={widths: [3]}"], 2, "unknown configuration key 'conv.widths'"),
         (["--set", "longest=1000"], 2, "longest (1000) is at least 1 and at most max_tokens (600)"),
         (["--lang", "lang"], 2, "--dev-cuts and --lang go together"),
         (["--text", "empty.txt"], 1, "holds no words"),

@@ -11,7 +11,7 @@ from in_folder import run
 from lhotse import CutSet, MonoCut, SupervisionSegment
 
 from speechkit.decode.beam import Hypothesis, Weights
-from speechkit.decode.sweep import LM_WEIGHTS, NEURAL_WEIGHTS, RESCORED_WORD_SCORES
+from speechkit.decode.sweep import LM_WEIGHTS, NEURAL_WEIGHTS, RESCORED_WORD_SCORES, WORD_SCORES
 from speechkit.features.cmvn import Cmvn, CmvnStats
 from speechkit.metrics.edit import edit_counts
 from speechkit.models.acoustic import AcousticModelConfig
@@ -150,6 +150,35 @@ def test_weights_of_another_decoding_are_refused(folder: Path, capsys: pytest.Ca
     assert decode(folder, "test", "x", "--weights", "without.json", "--rescore-lm", "neural/final") == 1
     assert "without.json was tuned without a neural --rescore-lm" in capsys.readouterr().err
     assert decode(folder, "test", "x", "--rescore-lm", "exp") == 1
+    assert "exp is not a neural language model" in capsys.readouterr().err
+    assert not (folder / "x").exists()
+
+
+def test_a_neural_model_searches_by_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    neural = ["--lm", "neural/final"]  # the later one counts
+    assert decode(folder, "dev", "first", *neural, "--sweep", "--nj", "2") == 0
+    tuned = json.loads((folder / "first/weights.json").read_text())
+    assert len(tuned["points"]) == len(NEURAL_WEIGHTS) * len(WORD_SCORES)
+    alone = min(each["error_rate"] for each in tuned["points"] if "neural" not in each)
+    assert tuned["points"][0]["error_rate"] < 0.5 * alone
+    assert tuned["best"]["lm"] == 0
+
+    assert decode(folder, "test", "second", *neural, "--weights", "first/weights.json", "--nbest", "5") == 0
+    details = json.loads((folder / "second/decode.json").read_text())
+    assert (details["method"], details["weights"]) == ("beam, word Transformer LM", tuned["best"])
+    model = LanguageModel.load(folder / "neural/final")
+    for each in lists(folder, "second").values():
+        scores = model.log_probs([one.words for one in each], torch.device("cpu"))
+        assert [one.neural for one in each] == pytest.approx(scores, abs=1e-4)
+
+    assert decode(folder, "test", "x", "--weights", "first/weights.json") == 1
+    assert "first/weights.json was tuned for a search with a neural model" in capsys.readouterr().err
+    (folder / "plain.json").write_text(json.dumps({"best": {"lm": 1, "word": 0}}))
+    assert decode(folder, "test", "x", *neural, "--weights", "plain.json") == 1
+    assert "plain.json was tuned for a search with an n-gram" in capsys.readouterr().err
+    assert decode(folder, "test", "x", *neural, "--rescore-lm", "neural/final") == 2
+    assert "--rescore-lm goes with an n-gram" in capsys.readouterr().err
+    assert decode(folder, "test", "x", "--lm", "exp") == 1
     assert "exp is not a neural language model" in capsys.readouterr().err
     assert not (folder / "x").exists()
 
