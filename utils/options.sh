@@ -12,6 +12,7 @@ option_names=()                   # as typed, without the dashes, in the order o
 declare -A option_types=() option_texts=() option_defaults=() option_given=()
 given_words=()                    # the options of this call that make a difference to its result
 overrides=() pretrain_overrides=()
+given_pairs=()                    # the options of type key=value, with their names
 
 option() {
     local name=${1//_/-}
@@ -82,6 +83,7 @@ set_option() {
         int:*) printf -v "${name//-/_}" %d "$((10#$value))" ;;
         file | dir | path) printf -v "${name//-/_}" %s "$(from_caller "$value")" ;;
         key=value)
+            given_pairs+=("--$name" "$value")
             if [[ $name == set ]]; then
                 overrides+=(--set "$value")
             else

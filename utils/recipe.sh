@@ -238,16 +238,16 @@ run_sweep() {
     fi
     for name in "${option_names[@]}"; do
         variable=${name//-/_}
+        if ! given "$name" || [[ ${option_types[$name]} == key=value ]]; then
+            continue
+        fi
         case $name in
-            sweep | nj | dry-run | set | set-pretrain) ;;
-            exp | jobs) ! given "$name" || words+=("--${name/exp/out}=${!variable}") ;;
-            *) ! given "$name" || words+=("--given=--$name" "--given=${!variable}") ;;
+            sweep | nj | dry-run) ;;
+            exp | jobs) words+=("--${name/exp/out}=${!variable}") ;;
+            *) words+=("--given=--$name" "--given=${!variable}") ;;
         esac
     done
-    words+=("${overrides[@]/#/--given=}")
-    for name in "${pretrain_overrides[@]}"; do
-        words+=("--given=${name/#--set/--set-pretrain}")
-    done
+    words+=("${given_pairs[@]/#/--given=}")
     if [[ $dry_run == true ]]; then
         words+=(--dry-run)
     fi
