@@ -5,13 +5,15 @@
 #   option size one-of:tiny,mini "help"   the option that sets it: --size (some_name gives --some-name)
 #
 # Types: int:A..B (B may be missing), float, flag, string, one-of:a,b,c, file and dir (have to exist), path (may be
-# new; all three are meant from where the user calls), key=value (repeatable; gathers `--set key=value` in `overrides`, of
-# --set-pretrain in `pretrain_overrides`).
+# new; all three are meant from where the user calls), file-or:a,b,c (one of these words, else a file), key=value
+# (repeatable; gathers `--set key=value` in `overrides`, of --set-pretrain in `pretrain_overrides`, of --set-bert in
+# `bert_overrides`).
 
 option_names=()                   # as typed, without the dashes, in the order of --help
-declare -A option_types=() option_texts=() option_defaults=() option_given=()
+declare -A option_types=() option_texts=() option_defaults=()
+declare -A option_given=()        # values as the recipe has them, paths from its folder
 given_words=()                    # the options of this call that make a difference to its result
-overrides=() pretrain_overrides=()
+overrides=() pretrain_overrides=() bert_overrides=()
 given_pairs=()                    # the options of type key=value, with their names
 
 option() {
@@ -70,6 +72,11 @@ set_option() {
         int:*) check_integer "$name" "$value" "${type#int:}" ;;
         one-of:*) check_choice "$name" "$value" "${type#one-of:}" ;;
         float) [[ $value =~ ^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$ ]] || usage_error "--$name: '$value' is not a number" ;;
+        file-or:*)
+            if [[ ! -f $(from_caller "$value") ]]; then
+                check_choice "$name" "$value" "${type#file-or:}" " or an existing file"
+            fi
+            ;;
         file) [[ -f $(from_caller "$value") ]] || usage_error "--$name: there is no file $value" ;;
         dir) [[ -d $(from_caller "$value") ]] || usage_error "--$name: there is no folder $value" ;;
         key=value) [[ $value == ?*=* ]] || usage_error "--$name takes key=value, not '$value'" ;;
@@ -81,17 +88,27 @@ set_option() {
     esac
     case $type in
         int:*) printf -v "${name//-/_}" %d "$((10#$value))" ;;
+        file-or:*)
+            if [[ ,${type#file-or:}, != *",$value,"* ]]; then
+                value=$(from_caller "$value")
+            fi
+            printf -v "${name//-/_}" %s "$value"
+            ;;
         file | dir | path) printf -v "${name//-/_}" %s "$(from_caller "$value")" ;;
         key=value)
             given_pairs+=("--$name" "$value")
-            if [[ $name == set ]]; then
-                overrides+=(--set "$value")
-            else
-                pretrain_overrides+=(--set "$value")
-            fi
+            case $name in
+                set) overrides+=(--set "$value") ;;
+                set-pretrain) pretrain_overrides+=(--set "$value") ;;
+                set-bert) bert_overrides+=(--set "$value") ;;
+            esac
             ;;
         *) printf -v "${name//-/_}" %s "$value" ;;
     esac
+    if [[ $type != key=value ]]; then
+        name=${name//-/_}
+        option_given[${name//_/-}]=${!name}
+    fi
 }
 
 check_integer() {
@@ -105,7 +122,7 @@ check_choice() {
     local name=$1 value=$2 choices
     IFS=, read -r -a choices <<<"$3"
     if [[ ,$3, != *",$value,"* || $value == *,* ]]; then
-        usage_error "--$name: unknown '$value'$(nearest "$value" "${choices[@]}"), choose from: ${choices[*]}"
+        usage_error "--$name: unknown '$value'$(nearest "$value" "${choices[@]}"), choose from: ${choices[*]}${4-}"
     fi
 }
 
@@ -173,6 +190,7 @@ print_help() {
             int:*) value=N ;;
             float) value=X ;;
             one-of:*) value="{${type#one-of:}}" ;;
+            file-or:*) value="{${type#file-or:},FILE}" ;;
             key=value) value=KEY=VALUE ;;
             *) value=${type^^} ;;
         esac

@@ -9,10 +9,10 @@
 #                        --needs: an input; --files: an input folder of which every file is looked at;
 #                        --keep: expensive, so after a change it stops the recipe and says so
 #   always [--needs PATH]... -- COMMAND...           runs whenever its stage does
-#   decoding_graph                                   in stage 2: the graph that --decode wfst searches
-#   neural_lm TEXT                                   in stage 2: the Transformer language model of --rescore transformer
+#   language_models TEXT                             in stage 2: those of --lm, --decode and --rescore, learned from TEXT
 #   alignment_stage                                  stage 3, from utils/alignment.sh
 #   labelled_part                                    in stage 1: the part of the training set that --labels leaves
+#   take_features DIR                                the features that a system trains on and decodes from
 #   system_stages                                    stages 4 to 6 of --system, from utils/systems/
 #   decoding_stages                                  stages 7 and 8, from utils/decoding.sh
 #   finish                                           the last line: says how it went
@@ -59,11 +59,25 @@ system_names() {
     printf %s "${names#,}"
 }
 
+# ",NAME" for each conf/lm_NAME.yaml: neural models of the search with a language model.
+neural_lm_names() {
+    local file
+    for file in conf/lm_*.yaml; do
+        file=${file##*/lm_}
+        if [[ $file != '*.yaml' ]]; then
+            printf ',%s' "${file%.yaml}"
+        fi
+    done
+}
+
 # shellcheck disable=SC2034       # recipes and systems use them
 {
-    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 rounds=2 student=scratch nj=1 jobs='' sweep='' results=RESULTS.md decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
+    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 code_features=bert bert_config=conf/code-bert.yaml bert_layer=4 rounds=2 student=scratch nj=1 jobs='' sweep='' results=RESULTS.md decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
     force=false dry_run=false help=false
+    lm_name=''                    # of --lm, if it is one
+    search=wfst                   # the search with the language model
     data=data                     # not an option: a recipe may choose a folder below data/
+    labelled_percent=100          # of the training set, as labelled_part leaves
     launch=()                     # neither: words in front of the calls that --sweep makes, from cmd.sh
 }
 # shellcheck source=/dev/null
@@ -81,13 +95,17 @@ option pretrained path "folder of the pre-training (default exp/SYSTEM-pretraine
 option clusters string "hubert: numbers of clusters, one for each iteration"
 option cepstra one-of:normalised,plain "hubert: whether its first clusters are of cepstra normalised in each utterance, or as they are (the paper)"
 option layer int:1.. "hubert: layer whose hidden states are clustered, counted from 1"
+option code_features one-of:bert,context "vq-wav2vec: what the acoustic model reads, outputs of BERT over the codes or context vectors"
+option bert_config file "vq-wav2vec: configuration of that BERT"
+option set_bert key=value "vq-wav2vec: change one value of it; may be repeated"
+option bert_layer int:1.. "vq-wav2vec: layer of BERT that the acoustic model reads, counted from 1"
 option rounds int:1.. "pseudo-label: rounds of labelling and training, fewer if dev gets worse"
 option student one-of:scratch,continue "pseudo-label: train each student from the start, or from its teacher's weights"
 option nj int:1.. "number of parallel processes"
 option decode one-of:greedy,beam,wfst,both "how to decode: without LM, by beam search or on a graph of lexicon and LM (both: greedy, wfst)"
-option lm file "n-gram model in ARPA format for decoding (default: the one of stage 2)"
+option lm "file-or:none,4gram$(neural_lm_names)" "language model of the search: none (greedy), a word 4-gram or neural model of stage 2, for beam search, or an n-gram in ARPA format (default: the n-gram of stage 2)"
 option rescore one-of:none,transformer "with transformer, a Transformer language model of the same text rescores n-best lists"
-option lm_config file "configuration of that model (default conf/lm.yaml)"
+option lm_config file "configuration of the neural model of --rescore or --lm (default conf/lm.yaml, conf/lm_NAME.yaml)"
 option fsa_engine one-of:auto,torch,k2 "what searches graphs: the built-in engine or k2 (auto: k2 if it is installed)"
 option seed int:0.. "seed of the training"
 option results path "table that the results are added to"
@@ -194,6 +212,7 @@ begin() {
     if [[ $mode == run ]]; then
         parse_options "$@"
     fi
+    choose_search
     if [[ $rescore != none && $decode == greedy ]]; then
         usage_error "--rescore $rescore needs a search for n-best lists: take --decode beam, wfst or both"
     fi
@@ -209,6 +228,9 @@ begin() {
     config=${config:-conf/$system.yaml}
     pretrain_config=${pretrain_config:-conf/${system}_pretrain.yaml}
     exp=${exp:-exp/$system$(part_name)}
+    if is_neural; then
+        lm_config=${lm_config:-conf/lm_$lm_name.yaml}
+    fi
     lm_config=${lm_config:-conf/lm.yaml}
     pretrained=${pretrained:-exp/$system-pretrained}
     # For RESULTS.md: what makes these results again, from the project's folder.
@@ -232,19 +254,22 @@ begin() {
 
 # Hands over to speechkit, which calls this recipe for each point of the grid.
 run_sweep() {
-    local name variable words=(--config "$sweep" --nj "$nj")
+    local name words=(--config "$sweep" --nj "$nj")
     if given stage || given stop-stage || [[ $force == true ]]; then
         usage_error "--sweep takes no --stage, --stop-stage or --force: its file names the stages"
     fi
     for name in "${option_names[@]}"; do
-        variable=${name//-/_}
+        if ! given "$name" || [[ ${option_types[$name]} == key=value ]]; then
+            continue
+        fi
+        case $name in
         if ! given "$name" || [[ ${option_types[$name]} == key=value ]]; then
             continue
         fi
         case $name in
             sweep | nj | dry-run) ;;
-            exp | jobs) words+=("--${name/exp/out}=${!variable}") ;;
-            *) words+=("--given=--$name" "--given=${!variable}") ;;
+            exp | jobs) words+=("--${name/exp/out}=${option_given[$name]}") ;;
+            *) words+=("--given=--$name" "--given=${option_given[$name]}") ;;
         esac
     done
     words+=("${given_pairs[@]/#/--given=}")
@@ -254,6 +279,34 @@ run_sweep() {
     exec speechkit sweep --recipe "./$recipe_name" "${words[@]}" "${launch[@]/#/--launch=}"
 }
 
+# Takes a name of --lm apart: what is searched, and how.
+# shellcheck disable=SC2034       # recipes use ngram_order
+choose_search() {
+    if [[ $lm == none ]]; then
+        if given decode && [[ $decode != greedy ]]; then
+            usage_error "--lm none leaves greedy decoding: leave out --decode $decode"
+        fi
+        lm='' decode=greedy
+    elif [[ -n $lm && ! -f $lm ]]; then
+        lm_name=$lm lm=''
+    fi
+    if [[ $lm_name == 4gram ]]; then
+        if given ngram-order; then
+            usage_error "--lm 4gram and --ngram-order choose the same: give one of them"
+        fi
+        ngram_order=4
+    elif is_neural && [[ $decode == wfst || $rescore != none ]]; then
+        usage_error "--lm $lm_name goes with beam search and without --rescore: a graph holds an n-gram, and lists one neural score"
+    fi
+    if [[ $decode == beam || (-n $lm_name && $decode == both) ]]; then
+        search=beam
+    fi
+}
+
+is_neural() {
+    [[ -n $lm_name && $lm_name != 4gram ]]
+}
+
 # A wrong key or value shows at once, not when training starts.
 check_config() {
     if [[ -f $config ]] && { given config || ((${#overrides[@]} > 0)); }; then
@@ -261,6 +314,9 @@ check_config() {
     fi
     if [[ -f $pretrain_config ]] && { given pretrain-config || ((${#pretrain_overrides[@]} > 0)); }; then
         speechkit config --kind pretrain --config "$pretrain_config" "${pretrain_overrides[@]}" >/dev/null || exit $?
+    fi
+    if given bert-config || ((${#bert_overrides[@]} > 0)); then
+        speechkit config --kind code-bert --config "$bert_config" "${bert_overrides[@]}" >/dev/null || exit $?
     fi
     if given lm-config; then
         speechkit config --kind lm --config "$lm_config" >/dev/null || exit $?
@@ -287,43 +343,80 @@ in_range() {
     [[ $mode != help ]] && ((stage <= stage_number && stage_number <= stop_stage))
 }
 
-# shellcheck disable=SC2154       # lang is the recipe's
-decoding_graph() {
-    if [[ $decode == wfst || $decode == both ]]; then
-        step "$lang/graph" --needs "$lang" --needs "$lm" -- speechkit graph --lang "$lang" --lm "$lm" --out "$lang/graph"
+# language_models TEXT: the n-gram, the graph that holds it, and the neural models that were asked for. Sets lm, if the user
+# did not.
+# shellcheck disable=SC2154       # recipes set lang and ngram_order
+language_models() {
+    local text=$1 ngram=$lang/lm.arpa
+    if [[ $lm_name == 4gram ]]; then
+        ngram=$lang/lm_4gram.arpa
+    fi
+    step "$ngram" --needs "$text" -- speechkit ngram --text "$text" --order "$ngram_order" --out "$ngram"
+    if is_neural; then
+        neural_lm "$text" "$lang/lm_$lm_name"
+        lm=$lang/lm_$lm_name/final
+    fi
+    lm=${lm:-$ngram}
+    graph=$lang/graph${lm_name:+_$lm_name}
+    if [[ $decode != greedy && $search == wfst ]]; then
+        step "$graph" --needs "$lang" --needs "$lm" -- speechkit graph --lang "$lang" --lm "$lm" --out "$graph"
+    fi
+    if [[ $rescore == transformer ]]; then
+        neural_lm "$text" "$lang/lm_transformer"
     fi
 }
 
+# neural_lm TEXT OUT: a step that trains one; dev chooses its best weights.
 neural_lm() {
-    if [[ $rescore == transformer ]]; then
-        step "$lang/lm_transformer" --needs "$1" --needs "$lang" --needs "$data/valid" --needs "$lm_config" --keep -- \
-            speechkit lm --config "$lm_config" --text "$1" --dev-cuts "$data/valid/cuts_dev.jsonl.gz" --lang "$lang" \
-            --out "$lang/lm_transformer" --seed "$seed"
-    fi
+    step "$2" --needs "$1" --needs "$lang" --needs "$data/valid" --needs "$lm_config" --keep -- \
+        speechkit lm --config "$lm_config" --text "$1" --dev-cuts "$data/valid/cuts_dev.jsonl.gz" --lang "$lang" \
+        --out "$2" --seed "$seed"
 }
 
 # Sets method and model: the search with the language model, as options of speechkit decode.
 # shellcheck disable=SC2034,SC2154
 language_model_search() {
-    method=wfst model=(--graph "$lang/graph")
-    if [[ $fsa_engine == k2 ]]; then
-        model+=(--wfst-backend k2)
-    fi
-    if [[ $decode == beam ]]; then
-        method=beam model=(--lm "$lm")
+    method=$search model=(--lm "$lm")
+    if [[ $method == wfst ]]; then
+        model=(--graph "$graph")
+        if [[ $fsa_engine == k2 ]]; then
+            model+=(--wfst-backend k2)
+        fi
     fi
 }
 
-# Sets unlabelled and labelled: audio to pre-train on, and features with the transcripts that training may use.
-# shellcheck disable=SC2034       # systems use them
+# Sets unlabelled, audio to pre-train on, and takes log-mel features with the transcripts that training may use.
+# shellcheck disable=SC2034       # systems use it
 labelled_part() {
-    unlabelled=$data/valid labelled=$data/fbank
+    unlabelled=$data/valid labelled_percent=$labels
     if ((labels < 100)); then
-        labelled=$data/labelled-$labels
         SPEECHKIT_CORPUS+=", $labels % of the labels"
-        step "$labelled" --needs "$data/fbank" -- \
-            speechkit subset --in "$data/fbank" --out "$labelled" --percent "$labels"
     fi
+    take_features "$data/fbank"
+}
+
+# take_features DIR: sets features and labelled, what is decoded and what training sees of it. A system with features of
+# its own calls it again, and hidden_features does.
+# shellcheck disable=SC2034       # systems use them
+take_features() {
+    features=$1 labelled=$1
+    if ((labelled_percent < 100)); then
+        labelled=$(dirname -- "$1")/labelled-$labelled_percent
+        step "$labelled" --needs "$features" -- \
+            speechkit subset --in "$features" --out "$labelled" --percent "$labelled_percent"
+    fi
+}
+
+# hidden_features MODEL LAYER [CODES]: a step that stores, beside MODEL, a layer of it; the features that the system then
+# takes. CODES are what MODEL reads, if not audio.
+hidden_features() {
+    local folder=${1%/*}${data#data}/features words=()
+    if (($# > 2)); then
+        words=(--codes "$3")
+    fi
+    step "$folder" --needs "$1" --needs "${3-$data/valid}" --needs "$data/valid" -- \
+        speechkit features --in "$data/valid" --out "$folder" --checkpoint "$1" --layer "$2" "${words[@]}" --nj "$nj"
+    take_features "$folder"
 }
 
 alignment_stage() {

@@ -37,7 +37,6 @@ option labels int:1..100 "percent of the transcripts that training uses; the lan
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 lang=$data/lang
-lm=${lm:-$lang/lm.arpa}
 hmm=exp/hmm
 audio=${audio:-$corpus}
 export SPEECHKIT_CORPUS=${audio:+$(basename -- "$audio")}     # the name in RESULTS.md
@@ -71,10 +70,7 @@ if [[ $unit == bpe || $unit == unigram ]]; then
 fi
 step "$lang" --needs "$data/valid" -- \
     speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" "${units[@]}" --out "$lang"
-step "$lang/lm.arpa" --needs "$lang/lm_text.txt" -- \
-    speechkit ngram --text "$lang/lm_text.txt" --order "$ngram_order" --out "$lang/lm.arpa"
-decoding_graph
-neural_lm "$lang/lm_text.txt"
+language_models "$lang/lm_text.txt"
 
 alignment_stage                   # 3, from utils/alignment.sh
 

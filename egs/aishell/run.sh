@@ -17,7 +17,6 @@ option labels int:1..100 "percent of the transcripts that training uses; the lan
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 lang=$data/lang
-lm=${lm:-$lang/lm.arpa}
 hmm=exp/hmm
 export SPEECHKIT_CORPUS=AISHELL-1     # the name in RESULTS.md
 
@@ -40,10 +39,7 @@ labelled_part
 stage 2 "language: characters, n-gram model, decoding graph"
 step "$lang" --needs "$data/valid" -- \
     speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char --boundary none --out "$lang"
-step "$lang/lm.arpa" --needs "$lang/lm_text.txt" -- \
-    speechkit ngram --text "$lang/lm_text.txt" --order "$ngram_order" --out "$lang/lm.arpa"
-decoding_graph
-neural_lm "$lang/lm_text.txt"
+language_models "$lang/lm_text.txt"
 
 alignment_stage                   # 3, from utils/alignment.sh
 

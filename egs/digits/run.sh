@@ -31,7 +31,6 @@ if ! given pretrained; then
     pretrained=$pretrained/$fold
 fi
 lang=$data/lang
-lm=${lm:-$lang/lm.arpa}
 hmm=exp/hmm/$fold
 split=()
 if [[ -n $test_speakers ]]; then
@@ -65,10 +64,7 @@ labelled_part
 stage 2 "language: phones, lexicon of the ten words, n-gram model, decoding graph"
 step "$lang" --needs "$data/valid" --needs local/lexicon.txt -- \
     speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit phone --lexicon local/lexicon.txt --out "$lang"
-step "$lang/lm.arpa" --needs "$lang/lm_text.txt" -- \
-    speechkit ngram --text "$lang/lm_text.txt" --order "$ngram_order" --out "$lang/lm.arpa"
-decoding_graph
-neural_lm "$lang/lm_text.txt"
+language_models "$lang/lm_text.txt"
 
 alignment_stage                   # 3, from utils/alignment.sh
 

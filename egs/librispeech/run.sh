@@ -49,7 +49,6 @@ if ! given pretrained; then
     pretrained=$pretrained/$audio
 fi
 lang=$data/lang
-lm=${lm:-$lang/lm.arpa}
 hmm=exp/hmm/$sets
 export SPEECHKIT_CORPUS="LibriSpeech, $train_sets, dev $dev_sets, test $test_sets"
 
@@ -64,7 +63,7 @@ step "$data/manifests" --files "$corpus" -- \
     --dev-sets "$dev_sets" --test-sets "$test_sets" --nj "$nj"
 step "$data/valid" --needs "$data/manifests" -- \
     speechkit validate --in "$data/manifests" --out "$data/valid" --max-bad-ratio "$max_bad_ratio" --nj "$nj"
-labelled=$data/fbank unlabelled=$data/valid
+unlabelled=$data/valid
 if [[ $system != fbank && $pretrain_sets != "$train_sets" ]]; then
     unlabelled=data/audio-$audio/valid
     step "data/audio-$audio/manifests" --files "$corpus" -- \
@@ -77,6 +76,7 @@ fi
 stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
 step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
     speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
+take_features "$data/fbank"
 
 stage 2 "language: characters, n-gram model, decoding graph"
 text=$lang/lm_text.txt words=()
@@ -86,10 +86,7 @@ if [[ $lm_text == corpus ]]; then
 fi
 step "$lang" --needs "$data/valid" -- \
     speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char "${words[@]}" --out "$lang"
-step "$lang/lm.arpa" --needs "$text" -- \
-    speechkit ngram --text "$text" --order "$ngram_order" --out "$lang/lm.arpa"
-decoding_graph
-neural_lm "$text"
+language_models "$text"
 
 alignment_stage                   # 3, from utils/alignment.sh
 

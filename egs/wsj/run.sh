@@ -35,7 +35,6 @@ if ! given pretrained; then
     pretrained=$pretrained/$sets
 fi
 lang=$data/lang
-lm=${lm:-$lang/lm.arpa}
 hmm=exp/hmm/$sets
 export SPEECHKIT_CORPUS="WSJ, $train_set, dev $dev_set, test $test_set"
 
@@ -63,10 +62,7 @@ text=$lang/lm_text.txt
 if [[ $lm_text == corpus ]]; then
     text=$data/manifests/lm_text.txt.gz
 fi
-step "$lang/lm.arpa" --needs "$text" -- \
-    speechkit ngram --text "$text" --order "$ngram_order" --out "$lang/lm.arpa"
-decoding_graph
-neural_lm "$text"
+language_models "$text"
 
 alignment_stage                   # 3, from utils/alignment.sh
 

@@ -7,16 +7,20 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit config`."""
     parser.add_argument("--config", type=Path, required=True, help="YAML file of the system")
-    parser.add_argument("--kind", choices=("train", "pretrain", "lm"), default="train", help="what it configures")
+    parser.add_argument(
+        "--kind", choices=("train", "pretrain", "lm", "code-bert"), default="train", help="what it configures"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value")
 
 
 def run(args: argparse.Namespace) -> None:
     """Check and print."""
     from speechkit.config.load import dump_yaml, load_config
+    from speechkit.tasks.code_bert import CodeBertConfig
     from speechkit.tasks.language_model import LmConfig
     from speechkit.tasks.pretrain import PretrainConfig
     from speechkit.tasks.recognizer import CtcConfig
 
-    schema: type = {"train": CtcConfig, "pretrain": PretrainConfig, "lm": LmConfig}[args.kind]
+    schemas = {"train": CtcConfig, "pretrain": PretrainConfig, "lm": LmConfig, "code-bert": CodeBertConfig}
+    schema: type = schemas[args.kind]
     print(dump_yaml(load_config(schema, args.config, args.set)), end="")

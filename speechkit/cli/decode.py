@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechkit.cli.search import add_search_arguments, check_search, search_method
+from speechkit.cli.search import add_search_arguments, check_search, is_neural, search_method
 
 if TYPE_CHECKING:
     from speechkit.decode.beam import Hypothesis, Weights
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--word-score", type=float, default=0.0, help="added for each word, without --weights")
     parser.add_argument(
-        "--neural-weight", type=float, default=1.0, help="factor of a neural --rescore-lm, without --weights"
+        "--neural-weight", type=float, default=1.0, help="factor of a neural --lm or --rescore-lm, without --weights"
     )
     parser.add_argument("--nbest", type=int, metavar="N", help="write the N best hypotheses to nbest.jsonl too")
     parser.add_argument(
@@ -72,8 +72,12 @@ def run(args: argparse.Namespace) -> None:
     for name, texts in (("hyp.txt", words), ("ref.txt", references)):
         lines = (" ".join([utterance, *texts[utterance]]) for utterance in sorted(references))
         write_text(args.out / name, "".join(f"{line}\n" for line in lines))
-    method = f"{args.method}, neural LM" if _is_neural(args) else args.method
-    figures = {"method": method, **details, "real_time_factor": seconds / max(audio, 1e-9), "audio_seconds": audio}
+    figures = {
+        "method": _method_name(args),
+        **details,
+        "real_time_factor": seconds / max(audio, 1e-9),
+        "audio_seconds": audio,
+    }
     write_json(args.out / "decode.json", figures)
     log.info(
         "%d utterances in %.1f s, real-time factor %.4f; hypotheses are in %s",
@@ -90,24 +94,38 @@ def _check(args: argparse.Namespace) -> None:
     check_search(args)
     if args.method == "greedy" and (args.nbest or args.rescore_lm):
         raise UsageError("--nbest and --rescore-lm go with --method beam or wfst")
-    if args.sweep and (args.method == "greedy" or (args.weights and not _is_neural(args))):
+    if args.rescore_lm and is_neural(args):
+        raise UsageError("--rescore-lm goes with an n-gram; leave it out, or give an n-gram as --lm")
+    if args.sweep and (args.method == "greedy" or (args.weights and not _rescores(args))):
         raise UsageError("--sweep looks for the weights of a language model; leave out --weights and greedy decoding")
     if args.nbest is not None and args.nbest < 1:
         raise UsageError(f"--nbest is at least 1, not {args.nbest}")
 
 
-def _is_neural(args: argparse.Namespace) -> bool:
+def _rescores(args: argparse.Namespace) -> bool:
+    """Whether a neural language model rescores what another search finds."""
     return args.rescore_lm is not None and args.rescore_lm.is_dir()
+
+
+def _method_name(args: argparse.Namespace) -> str:
+    """What tells one way to decode from others in a table of results."""
+    from speechkit.tasks.language_model import LanguageModel
+
+    if _rescores(args):
+        return f"{args.method}, neural LM"
+    if args.method != "greedy" and is_neural(args):
+        return f"{args.method}, {LanguageModel.load(args.lm).name}"
+    return str(args.method)
 
 
 def _decode(cuts: "RecognitionSet", args: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, Any]]:
     if args.method == "greedy":
         return cuts.decode_greedy(), {}
-    ngram = None if _is_neural(args) else args.rescore_lm
+    ngram = None if _rescores(args) else args.rescore_lm
     method, details = search_method(args, cuts.recognizer, ngram)
     if args.rescore_lm:
         details["rescored_with"] = str(args.rescore_lm)
-    if _is_neural(args):
+    if _rescores(args):
         return _decode_rescored(cuts, method, details, args)
     if args.sweep:
         points, words = cuts.sweep(method, args.nj)
@@ -150,14 +168,21 @@ def _given_weights(args: argparse.Namespace) -> "tuple[Weights, Weights]":
     from speechkit.common.files import read_json
     from speechkit.decode.beam import Weights
 
+    if not args.weights and is_neural(args):
+        search = Weights(lm=0.0, word=args.word_score, neural=args.neural_weight)
+        return search, search
     if not args.weights:
         search = Weights(lm=args.lm_weight, word=args.word_score)
-        return (replace(search, neural=args.neural_weight) if _is_neural(args) else search), search
+        return (replace(search, neural=args.neural_weight) if _rescores(args) else search), search
     given = read_json(args.weights)
-    if ("search" in given) != (_is_neural(args) and not args.sweep):
+    if ("search" in given) != (_rescores(args) and not args.sweep):
         state = "with" if "search" in given else "without"
         raise SpeechkitError(f"{args.weights} was tuned {state} a neural --rescore-lm; tune for this decoding on dev")
-    return Weights(**given["best"]), Weights(**given.get("search", given["best"]))
+    best, search = Weights(**given["best"]), Weights(**given.get("search", given["best"]))
+    if search.lm if is_neural(args) else search.neural:
+        kind = "n-gram" if is_neural(args) else "neural model"
+        raise SpeechkitError(f"{args.weights} was tuned for a search with a {kind}; tune for this decoding on dev")
+    return best, search
 
 
 def _tuned(points: "Sequence[SweepPoint]", out: Path, search: "Weights | None" = None) -> "Weights":

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     parser.add_argument("--checkpoint", type=Path, help="pre-trained or fine-tuned model, for its hidden states")
     parser.add_argument("--layer", type=int, help="layer of the model, counted from 1")
+    parser.add_argument("--codes", type=Path, help="folder of the codes that the model reads, if it is a BERT of codes")
     parser.add_argument("--speeds", default=argparse.SUPPRESS, help="speeds of the training set, e.g. 0.9,1.0,1.1")
     parser.add_argument("--seed", type=int, default=0, help="seed of the dither and of the noise on the delta pitch")
     parser.add_argument(
@@ -56,6 +57,8 @@ def _source(args: argparse.Namespace) -> "tuple[Source, int]":
 
     if (args.checkpoint is None) != (args.layer is None):
         raise UsageError("--checkpoint and --layer go together")
+    if args.codes and args.checkpoint is None:
+        raise UsageError("--codes goes with --checkpoint: it is what the model reads")
     if args.checkpoint is None:
         speeds = [f"speeds=[{args.speeds}]"] if "speeds" in args else []
         return load_config(FeaturesConfig, args.config, [*args.set, *speeds]), args.nj
@@ -63,8 +66,14 @@ def _source(args: argparse.Namespace) -> "tuple[Source, int]":
         raise UsageError("--config, --set and --speeds are for log-mel features; leave them out with --checkpoint")
     import torch
 
-    from speechkit.tasks.hidden import HiddenFeatures
+    from speechkit.tasks.code_layer import CodeLayer
+    from speechkit.tasks.hidden import HiddenFeatures, HiddenLayer
     from speechkit.tasks.sources import Layer
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return HiddenFeatures(Layer(args.checkpoint, args.layer, device)), args.nj if device.type == "cpu" else 1
+    layer: HiddenLayer
+    if args.codes:
+        layer = CodeLayer(args.checkpoint, args.layer, args.codes, device)
+    else:
+        layer = Layer(args.checkpoint, args.layer, device)
+    return HiddenFeatures(layer), args.nj if device.type == "cpu" else 1

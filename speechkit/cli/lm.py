@@ -1,4 +1,4 @@
-"""Train a Transformer language model; running the same command again resumes where it stopped."""
+"""Train a Transformer or convolutional language model; running the same command again resumes where it stopped."""
 
 import argparse
 import logging

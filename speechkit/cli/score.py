@@ -15,15 +15,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the error rate line; write per_utt.txt, confusions.txt and result.json into the folder."""
+    """Print the error rate line, of words that of their letters too; write per_utt.txt, confusions.txt, result.json."""
     from speechkit.report.scoring import score_folder, write_score
 
     unit, folded_to = _unit(args.unit, args.lang, args.fold)
     score = score_folder(args.dir, unit, folded_to)
-    write_score(score, args.dir)
+    letters = score_folder(args.dir, "letter") if unit == "word" else None
+    write_score(score, args.dir, letters)
     figures = score.figures()
     low, high = figures["interval"]
     print(f"95 % interval {low:.2f} to {high:.2f}, {figures['sentence_error_rate']:.2f} % of sentences have an error")
+    if letters:
+        print(letters.line(str(args.dir)))
     print(score.line(str(args.dir)))
 
 

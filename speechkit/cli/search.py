@@ -15,7 +15,11 @@ BEAMS = {"beam": 50.0, "wfst": 12.0}
 def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that `search_method` reads."""
     parser.add_argument("--method", choices=("greedy", "beam", "wfst"), default="greedy", help="how to search")
-    parser.add_argument("--lm", type=Path, help="n-gram in ARPA or KenLM's binary format, for --method beam")
+    parser.add_argument(
+        "--lm",
+        type=Path,
+        help="n-gram in ARPA or KenLM's binary format, or folder of a model of `speechkit lm`; for --method beam",
+    )
     parser.add_argument("--graph", type=Path, help="decoding graph made by `speechkit graph`, for --method wfst")
     parser.add_argument(
         "--wfst-backend", default="built-in", help="what searches the graph: built-in, kaldi-decoder or k2"
@@ -41,6 +45,11 @@ def check_search(args: argparse.Namespace) -> None:
         raise UsageError("--method wfst needs --graph; `speechkit graph` makes one from a lexicon and an LM")
 
 
+def is_neural(args: argparse.Namespace) -> bool:
+    """Whether the search is one with a neural language model."""
+    return args.method == "beam" and bool(args.lm.is_dir())
+
+
 def search_method(
     args: argparse.Namespace, recognizer: "Recognizer", rescored_with: Path | None = None
 ) -> "tuple[Method, dict[str, Any]]":
@@ -51,15 +60,19 @@ def search_method(
     """
     import json
 
+    import torch
+
     from speechkit.decode.beam import BeamConfig
     from speechkit.decode.methods import BeamMethod, GraphMethod
     from speechkit.decode.wfst import WfstConfig
+    from speechkit.tasks.fusion import FusedLanguageModel
 
     beam = BEAMS[args.method] if args.beam is None else args.beam
     if args.method == "beam":
         config = BeamConfig(size=int(beam))
+        neural, forks = (FusedLanguageModel.load, not torch.cuda.is_available()) if is_neural(args) else (None, True)
         lang = json.dumps(recognizer.lang.state())
-        return BeamMethod(lang, args.lm, config, rescored_with), {"beam": asdict(config)}
+        return BeamMethod(lang, args.lm, config, rescored_with, neural, forks), {"beam": asdict(config)}
     search = WfstConfig(beam=beam, max_active=args.max_active)
     method = GraphMethod(args.graph, search, args.wfst_backend, recognizer.topology, rescored_with)
     return method, {"beam": {"beam": beam, "max_active": args.max_active}, "backend": args.wfst_backend}

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import require_file
 from speechkit.common.seeds import derive
+from speechkit.data.speaker_sampler import SpeakerSampler
 from speechkit.features.cmvn import Cmvn, CmvnStats, normalise
 
 log = logging.getLogger(__name__)
@@ -28,10 +29,14 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True)
 class BatchConfig:
-    """How cuts become batches; `max_duration` is seconds of audio, padding included."""
+    """How cuts become batches; `max_duration` is seconds of audio, padding included.
+
+    Utterances of a batch are alike in length, of `buckets` kinds; or, with `speakers`, of so many speakers at most.
+    """
 
     max_duration: float = 100.0
     buckets: int = 10
+    speakers: int | None = None
     workers: int = 1
     normalisation: Literal["speaker", "utterance", "global", "none"] = "speaker"
 
@@ -120,13 +125,23 @@ class FeatureDataset(Dataset[Batch]):
 
 
 class TrainingBatches(Generic[Item]):
-    """Batches of similar length, shuffled by (seed, epoch); any epoch can be entered in its middle."""
+    """Batches of similar length, shuffled by (seed, epoch); any epoch can be entered in its middle.
+
+    A `dataset` that crops takes `crop` seconds of a cut at most.
+    """
 
     def __init__(
-        self, cuts: Any, dataset: Dataset[Item], config: BatchConfig, seed: int, rank: int = 0, size: int = 1
+        self,
+        cuts: Any,
+        dataset: Dataset[Item],
+        config: BatchConfig,
+        seed: int,
+        rank: int = 0,
+        size: int = 1,
+        crop: float = math.inf,
     ) -> None:
         self.cuts, self.dataset, self.config, self.seed = cuts, dataset, config, seed
-        self.rank, self.size = rank, size
+        self.rank, self.size, self.crop = rank, size, crop
 
     def epoch(self, epoch: int, skip: int) -> Iterable[Item]:
         """Batches of `epoch` after the first `skip`, of which no features are read."""
@@ -147,9 +162,13 @@ class TrainingBatches(Generic[Item]):
 
         from speechkit.data.padding import PaddedLimit
 
+        if self.config.speakers is not None:
+            seed = derive(self.seed, "order of batches", epoch)
+            limits = self.config.max_duration, self.config.speakers
+            return SpeakerSampler(self.cuts, *limits, seed, self.rank, self.size, self.crop)
         sampler = DynamicBucketingSampler(
             self.cuts,
-            constraint=PaddedLimit(max_duration=self.config.max_duration, edges=tuple(self._edges)),
+            constraint=PaddedLimit(self.config.max_duration, edges=tuple(self._edges), crop=self.crop),
             num_buckets=self.config.buckets,
             shuffle=True,
             seed=derive(self.seed, "order of batches") % 2**31,  # lhotse adds the epoch to it

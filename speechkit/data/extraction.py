@@ -28,7 +28,7 @@ from speechkit.data.adoption import ALL
 from speechkit.data.alignments import WITH_PITCH
 from speechkit.data.manifests import SPLITS, Problem, read_lines, write_problems
 from speechkit.data.parallel import parallel_map
-from speechkit.data.shards import SHARD_FILES, Shard, ShardResult, Source, run_shard, speed_prefix
+from speechkit.data.shards import SHARD_FILES, Extract, Shard, ShardResult, Source, run_shard, speed_prefix
 from speechkit.features.cmvn import Cmvn
 from speechkit.features.fbank import Fbank, FbankConfig
 from speechkit.features.pitch import Pitch
@@ -100,9 +100,10 @@ class FeaturesConfig:
         """The same without what is for training: copies and dither."""
         return replace(self, speeds=(1.0,), fbank=replace(self.fbank, dither=0.0))
 
-    def extractor(self) -> "Extractor":
+    def extractor(self) -> Extract:
         """What computes them."""
-        return Extractor(self)
+        extractor = Extractor(self)
+        return lambda _, waveform, generator: extractor(waveform, generator)
 
 
 class Extractor:

@@ -30,8 +30,9 @@ from speechkit.features.cmvn import Cmvn, CmvnStats
 
 LAYOUT = 1  # raise it when a shard's files change, so that old shards are not taken for finished
 SHARD_FILES = (".lca", ".jsonl.gz", ".cmvn.safetensors", ".json")
-Extract = Callable[[Tensor, torch.Generator | None], Tensor]
-"""Features `(T, C)` of a waveform `(S,)` in [-1, 1], noise from a generator; T is 0 for less than one window."""
+Extract = Callable[[str, Tensor, torch.Generator | None], Tensor]
+"""Features `(T, C)` of the cut with an id and its waveform `(S,)` in [-1, 1], noise from a generator; T is 0 for less
+than one window."""
 
 
 class Source(Protocol):
@@ -162,7 +163,7 @@ def _features_of(shard: Shard) -> Iterator[tuple[dict[str, Any], Tensor]]:
             row = _perturbed(row, shard.speed)
             samples = change_speed(samples, shard.speed, round(row["duration"] * rate))
         generator = torch.Generator().manual_seed(_seed_of(row["id"], shard.seed))
-        yield row, extract(torch.from_numpy(samples), generator)
+        yield row, extract(row["id"], torch.from_numpy(samples), generator)
 
 
 def _speaker(row: dict[str, Any]) -> str:

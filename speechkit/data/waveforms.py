@@ -16,6 +16,7 @@ from speechkit.common.seeds import derive
 from speechkit.data.audio import read_part
 from speechkit.data.distortion import Distortion, DistortionConfig, change_speed
 from speechkit.data.labels import LabelFile
+from speechkit.data.speaker_sampler import speaker_of
 from speechkit.nn.lengths import NO_LABEL
 
 PLAIN = DistortionConfig()
@@ -27,6 +28,7 @@ class WaveformBatch:
     """Waveforms `(N, S)` with `lengths (N,)` in samples, labels `(N, T)` of each set (`NO_LABEL` for none), ids.
 
     Where the waveforms are distorted, `plain (N, S speed)` is what they were made of, played `speed` times as fast.
+    `speakers (N,)` are equal for utterances of the same speaker; one that is not known is like nobody else.
     """
 
     ids: list[str]
@@ -35,12 +37,14 @@ class WaveformBatch:
     labels: tuple[Tensor, ...] = ()
     plain: Tensor | None = None
     speed: float = 1.0
+    speakers: Tensor | None = None
 
     def to(self, device: torch.device) -> "WaveformBatch":
         """The batch with its tensors on `device`."""
         moved = [each.to(device, non_blocking=True) for each in (self.waveforms, self.lengths, *self.labels)]
-        plain = None if self.plain is None else self.plain.to(device, non_blocking=True)
-        return replace(self, waveforms=moved[0], lengths=moved[1], labels=tuple(moved[2:]), plain=plain)
+        optional = {name: getattr(self, name) for name in ("plain", "speakers")}
+        there = {name: each.to(device, non_blocking=True) for name, each in optional.items() if each is not None}
+        return replace(self, waveforms=moved[0], lengths=moved[1], labels=tuple(moved[2:]), **there)
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class WaveformDataset(Dataset[WaveformBatch]):
         frames = -(-int(lengths.max()) // self.hop)
         labels = tuple(torch.stack([self._labels(each, crop, frames) for crop in crops]) for each in self.labels)
         kept = torch.from_numpy(np.stack(plain)) if self.keep_plain else None
-        return WaveformBatch(ids, waveforms, torch.from_numpy(lengths), labels, kept, speed)
+        return WaveformBatch(ids, waveforms, torch.from_numpy(lengths), labels, kept, speed, _speakers(cuts))
 
     def _labels(self, labels: LabelFile, crop: Crop, frames: int) -> Tensor:
         """Labels of the first `frames` frames: that of frame t of an utterance is number floor(t rate / frame rate)."""
@@ -119,6 +123,13 @@ class WaveformDataset(Dataset[WaveformBatch]):
         places = np.floor((crop.start // self.hop + np.arange(frames)) * ratio + 1e-6).astype(np.int64)
         inside = (places < len(found)) & (np.arange(frames) * self.hop < crop.length)
         return torch.from_numpy(np.where(inside, found[np.minimum(places, len(found) - 1)].astype(np.int64), NO_LABEL))
+
+
+def _speakers(cuts: Any) -> Tensor:
+    """Numbers `(N,)` of the speakers among those of the cuts."""
+    who = [(speaker := speaker_of(cut), None if speaker else cut.id) for cut in cuts]
+    numbers = {each: number for number, each in enumerate(dict.fromkeys(who))}
+    return torch.tensor([numbers[each] for each in who])
 
 
 class Waveforms:

@@ -1,10 +1,11 @@
-"""Beam search with an n-gram language model, by flashlight-text and KenLM.
+"""Beam search with a language model, an n-gram or a neural one, by flashlight-text and KenLM.
 
 Units that are words themselves (phones of phone recognition, word tokens) are
 searched without a lexicon; spelled words through a trie of the lexicon with the
 best LM score below each node (max smearing). Hypotheses that meet keep the
-better score. Weights multiply log10 probabilities, so the papers' values for
-flashlight and wav2letter decoders carry over.
+better score. Weights multiply log10 probabilities of n-grams and natural logs
+of neural models, so the papers' values for flashlight and wav2letter decoders
+carry over.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import importlib
 import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ import numpy.typing as npt
 
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import require_file
+from speechkit.decode.fusion import MOST_BYTES, Prefix, PrefixTree, TokenModel, fused_model
 from speechkit.text.lang import Lang
+from speechkit.text.pieces import WORD_START
 from speechkit.text.tokens import WORD_BOUNDARY
 
 BLANK_ID = 0
@@ -33,8 +36,8 @@ NEVER = -1e4  # log-probability
 class Weights:
     """`lm` multiplies the LM's log10 probability, `word` is added once per word (natural-log scale).
 
-    `neural` multiplies the natural-log probability of a neural LM, which lists that were rescored with one have. So the
-    papers' weights, of KenLM in flashlight and of fairseq's Transformers, carry over.
+    `neural` multiplies the natural-log probability of a neural LM, which lists have that were searched or rescored with
+    one. So the papers' weights, of KenLM in flashlight and of fairseq's models, carry over.
     """
 
     lm: float = 1.0
@@ -76,12 +79,16 @@ class BeamSearch:
     Spelled words have to end in the boundary `|` or the blank: a CTC trie search cannot stay on the last token of a
     word. Pieces have no boundary, so their words may end on the first frame of their last piece, or with a blank.
 
+    Args:
+        lm: an n-gram that KenLM reads, or a neural model.
+
     Raises:
         SpeechkitError: flashlight-text or the LM is missing.
     """
 
-    def __init__(self, lang: Lang, lm: Path, beam: BeamConfig) -> None:
-        require_file(lm, "run stage 2, or decode with --method greedy")
+    def __init__(self, lang: Lang, lm: Path | TokenModel, beam: BeamConfig) -> None:
+        if isinstance(lm, Path):
+            require_file(lm, "run stage 2, or decode with --method greedy")
         self.lang, self.beam = lang, beam
         self.decoder = _flashlight("decoder")
         self.spelled = any(spelling != (word,) for word, spelling in lang.lexicon.entries)
@@ -90,8 +97,14 @@ class BeamSearch:
             self.vocabulary.add_entry(name)
         self.unknown = self.vocabulary.index_size()
         self.vocabulary.add_entry("<unk>")
-        self.lm = self._language_model(lm)
+        self.tree = None if isinstance(lm, Path) else PrefixTree(lm)
+        self.lm = self._language_model(lm) if isinstance(lm, Path) else self._fused_model()
         self.trie = self._trie() if self.spelled else None
+
+    @property
+    def is_neural(self) -> bool:
+        """Whether the LM is a neural one."""
+        return self.tree is not None
 
     def _language_model(self, path: Path) -> Any:
         reader = _flashlight("kenlm").KenLM
@@ -104,18 +117,29 @@ class BeamSearch:
                 f"({str(error).splitlines()[-1]})"
             ) from error
 
+    def _fused_model(self) -> Any:
+        assert self.tree is not None
+        size = self.vocabulary.index_size()
+        return fused_model(self.decoder, self.tree, [self.vocabulary.get_entry(index) for index in range(size)])
+
     def _trie(self) -> Any:
         trie = self.decoder.Trie(len(self.lang.tokens), self._boundary())
-        start = self.lm.start(False)
-        for word, spelling in self.lang.lexicon.entries:
+        entries = list(self.lang.lexicon.entries)
+        for (word, spelling), score in zip(entries, self._first_scores([word for word, _ in entries]), strict=True):
             index = self.vocabulary.get_index(word)
-            _, score = self.lm.score(start, index)
             tokens = self.lang.tokens.ids(list(spelling))
             trie.insert(tokens, index, score)
             if self.lang.pieces:
                 trie.insert([*tokens, BLANK_ID], index, score)
         trie.smear(self.decoder.SmearingMode.MAX)
         return trie
+
+    def _first_scores(self, words: Sequence[str]) -> list[float]:
+        """LM scores of words at the beginning of a sentence, where the trie takes those of all histories from."""
+        if self.tree is not None:
+            return self.tree.model.first_log_probs(words)
+        start = self.lm.start(False)
+        return [self.lm.score(start, self.vocabulary.get_index(word))[1] for word in words]
 
     def _boundary(self) -> int:
         return BLANK_ID if self.lang.pieces else self.lang.tokens.ids([WORD_BOUNDARY])[0]
@@ -128,13 +152,38 @@ class BeamSearch:
         if len(log_probs) == 0:
             return [Hypothesis([], 0.0, 0.0)]
         emissions = np.ascontiguousarray(self._ended(log_probs), dtype=np.float32)
-        results = self._decoder(weights).decode(emissions.ctypes.data, *emissions.shape)
-        return [Hypothesis(self._words(each), each.emittingModelScore, each.lmScore) for each in results]
+        if self.tree is not None:
+            found = self._fused_search(self._decoder(weights), emissions, self.tree)
+            return [Hypothesis(self._words(each), each.emittingModelScore, 0.0, each.lmScore) for each in found]
+        found = self._decoder(weights).decode(emissions.ctypes.data, *emissions.shape)
+        return [Hypothesis(self._words(each), each.emittingModelScore, each.lmScore) for each in found]
 
     def decode(self, log_probs: npt.NDArray[np.float32], weights: Weights) -> list[str]:
         """Words of the best hypothesis, none if nothing ends in a whole word."""
         found = self.search(log_probs, weights)
         return max(found, key=lambda each: each.score(weights)).words if found else []
+
+    def _fused_search(self, decoder: Any, emissions: npt.NDArray[np.float32], tree: PrefixTree) -> Any:
+        """The same frame by frame: between frames the neural model reads what the beam holds."""
+        if tree.bytes > MOST_BYTES:
+            tree.clear()
+        decoder.decode_begin()
+        for frame in emissions:
+            decoder.decode_step(frame.ctypes.data, 1, len(frame))
+            tree.read(self._held(each, tree) for each in decoder.get_all_final_hypothesis())
+        decoder.decode_end()
+        return decoder.get_all_final_hypothesis()
+
+    def _held(self, result: Any, tree: PrefixTree) -> Prefix:
+        """The beginning of a sentence that a hypothesis stands for, with the letters of the word that it is in."""
+        words, begun = self._words(result), ""
+        if self.spelled and self.lang.unit != "phone":
+            ended = max((place for place, index in enumerate(result.words) if index >= 0), default=0)
+            symbols = self.lang.tokens.symbols(_collapse(result.tokens[ended:]))
+            begun = "".join(symbols[symbols[:1] == [WORD_BOUNDARY] :]).replace(WORD_START, "")
+        model = tree.model
+        history = tree.follow(tree.root, (token for word in words for token in model.encode_word(word)))
+        return tree.follow(history, model.encode_begun(begun))
 
     def _ended(self, log_probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """For pieces with a further frame of blank, on which the last word may end."""
@@ -154,7 +203,7 @@ class BeamSearch:
             "beam_size": self.beam.size,
             "beam_size_token": min(self.beam.tokens, len(self.lang.tokens)),
             "beam_threshold": self.beam.threshold,
-            "lm_weight": weights.lm,
+            "lm_weight": weights.lm if self.tree is None else weights.neural,
             "sil_score": 0.0,
             "log_add": False,
             "criterion_type": self.decoder.CriterionType.CTC,

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from speechkit.common.errors import UsageError
 from speechkit.decode.beam import BeamConfig, BeamSearch, Hypothesis, Weights
+from speechkit.decode.fusion import TokenModel
 from speechkit.decode.graph_backends import graph_search
 from speechkit.decode.lattice import Lattice
 from speechkit.decode.rescore import rescored_lattice, rescored_list
@@ -49,21 +51,24 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class BeamMethod:
-    """Beam search with an n-gram; where `rescore` names another, that one's scores count in the end.
+    """Beam search with a language model; where `rescore` names an n-gram, that one's scores count in the end.
 
     Attributes:
         lang: the language as JSON, which unlike a `Lang` can be looked up.
-        lm: n-gram in ARPA or KenLM's binary format.
+        lm: n-gram in ARPA or KenLM's binary format, or what `neural` reads.
+        neural: reads a neural model, for the first pass.
+        forks: False where that model is on a GPU.
     """
 
     lang: str
     lm: Path
     beam: BeamConfig
     rescore: Path | None = None
-    forks = True
+    neural: Callable[[Path], TokenModel] | None = None
+    forks: bool = True
 
     def prepare(self) -> None:
-        _beam_search(self.lang, self.lm, self.beam)
+        self._search()
         if self.rescore:
             _model(self.rescore)
 
@@ -71,7 +76,7 @@ class BeamMethod:
         return _best(self._found(log_probs, weights), weights)
 
     def grid(self, log_probs: LogProbs) -> Grid:
-        return sweep_hypotheses(lambda lm: self._found(log_probs, Weights(lm=lm)))
+        return sweep_hypotheses(lambda weights: self._found(log_probs, weights), self.neural is not None)
 
     def nbest(self, log_probs: LogProbs, weights: Weights, size: int) -> list[Hypothesis]:
         best: dict[tuple[str, ...], Hypothesis] = {}
@@ -80,8 +85,11 @@ class BeamMethod:
         return list(best.values())[:size]
 
     def _found(self, log_probs: LogProbs, weights: Weights) -> list[Hypothesis]:
-        found = _beam_search(self.lang, self.lm, self.beam).search(log_probs, weights)
+        found = self._search().search(log_probs, weights)
         return rescored_list(found, _model(self.rescore)) if self.rescore else found
+
+    def _search(self) -> BeamSearch:
+        return _beam_search(self.lang, self.lm, self.beam, self.neural)
 
 
 @dataclass(frozen=True)
@@ -139,9 +147,9 @@ def _best(found: list[Hypothesis], weights: Weights) -> list[str]:
 
 
 @functools.lru_cache(maxsize=1)
-def _beam_search(lang: str, lm: Path, beam: BeamConfig) -> BeamSearch:
+def _beam_search(lang: str, lm: Path, beam: BeamConfig, neural: Callable[[Path], TokenModel] | None) -> BeamSearch:
     """Each process builds the search once: flashlight's objects cannot be sent between processes."""
-    return BeamSearch(Lang.from_state(json.loads(lang)), lm, beam)
+    return BeamSearch(Lang.from_state(json.loads(lang)), neural(lm) if neural else lm, beam)
 
 
 @functools.lru_cache(maxsize=1)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,23 +24,34 @@ class SweepPoint:
     error_rate: float
 
 
+def searches(neural: bool = False) -> list[Weights]:
+    """The weights of an n-gram, or of a neural LM in the first pass, without a word score."""
+    return (
+        [Weights(lm=0.0, neural=each) for each in NEURAL_WEIGHTS]
+        if neural
+        else [Weights(lm=each) for each in LM_WEIGHTS]
+    )
+
+
 def grid() -> list[Weights]:
-    """All points."""
-    return [Weights(lm=lm, word=word) for lm in LM_WEIGHTS for word in WORD_SCORES]
+    """All points of an n-gram."""
+    return [replace(weights, word=word) for weights in searches() for word in WORD_SCORES]
 
 
 def sweep_utterance(search: BeamSearch, log_probs: npt.NDArray[np.float32]) -> dict[Weights, list[str]]:
     """Words of one utterance at every point of the grid: one search per LM weight, ranked by each word score."""
-    return sweep_hypotheses(lambda lm: search.search(log_probs, Weights(lm=lm)))
+    return sweep_hypotheses(lambda weights: search.search(log_probs, weights), search.is_neural)
 
 
-def sweep_hypotheses(hypotheses: Callable[[float], list[Hypothesis]]) -> dict[Weights, list[str]]:
+def sweep_hypotheses(
+    hypotheses: Callable[[Weights], list[Hypothesis]], neural: bool = False
+) -> dict[Weights, list[str]]:
     """Words at every point of the grid: the best by each word score of what is found with an LM weight."""
     words: dict[Weights, list[str]] = {}
-    for lm in LM_WEIGHTS:
-        found = hypotheses(lm) or [Hypothesis([], 0.0, 0.0)]
+    for search in searches(neural):
+        found = hypotheses(search) or [Hypothesis([], 0.0, 0.0)]
         for word in WORD_SCORES:
-            weights = Weights(lm=lm, word=word)
+            weights = replace(search, word=word)
             words[weights] = max(found, key=lambda each: each.score(weights)).words  # noqa: B023
     return words
 

@@ -7,7 +7,7 @@ counts and the type of the tokens; the last is written last.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -114,6 +114,19 @@ def batches_by_length(lengths: npt.NDArray[np.int64], max_tokens: int) -> list[l
     return found
 
 
+class Sentences(Protocol):
+    """Sequences of tokens by their number, as a `TokenFile` has them."""
+
+    def __len__(self) -> int: ...
+    def lengths(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.int64]:
+        """Numbers of tokens of the sentences from `start` to `stop`."""
+        ...
+
+    def batch(self, numbers: Sequence[int], longest: int | None = None) -> SentenceBatch:
+        """Some sentences, no more than `longest` tokens of each."""
+        ...
+
+
 class SentenceBatches:
     """Batches for training, in an order fixed by (seed, epoch); any epoch can be entered in its middle.
 
@@ -121,7 +134,7 @@ class SentenceBatches:
     in long stretches. Of each block every process gets as many batches.
     """
 
-    def __init__(self, text: TokenFile, max_tokens: int, longest: int, seed: int, rank: int = 0, size: int = 1) -> None:
+    def __init__(self, text: Sentences, max_tokens: int, longest: int, seed: int, rank: int = 0, size: int = 1) -> None:
         self.text, self.max_tokens, self.longest, self.seed = text, max_tokens, longest, seed
         self.rank, self.size = rank, size
 

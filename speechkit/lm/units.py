@@ -3,12 +3,13 @@
 Number 0 is the sentence end, which stands before the first word too; number 1 is `<unk>`, an unknown word. Every word
 has one spelling, so that a sentence has one token sequence, and the probabilities of all sentences sum to one at most:
 
-- "word": each word of the training text is a token;
+- "word": each word of the training text is a token, or each that it has often enough, the most frequent first;
 - "char": the characters of the word and then `|`;
 - "bpe", "unigram": SentencePiece pieces, of which the first of a word begins with `▁`.
 
 A word that cannot be spelled, because it was not in the training text ("word") or one of its characters was not, is a
-single `<unk>`. The training text holds none, so the model gives it a probability that is small, but never zero.
+single `<unk>`. Where the training text holds none, the model gives it a probability that is small, but never zero;
+where rare words are left out it stands for them, and as in an n-gram each of them has all of its probability.
 """
 
 import base64
@@ -42,20 +43,24 @@ class Units:
 
     def encode(self, words: Sequence[str]) -> list[int]:
         """Token numbers of a sentence, its end included."""
-        found = []
-        for word in words:
-            ids = self._known.get(word)
-            if ids is None:
-                ids = self._known[word] = self._encode_word(word)
-            found += ids
-        found.append(END_ID)
-        return found
+        return [token for word in words for token in self.encode_word(word)] + [END_ID]
 
-    def _encode_word(self, word: str) -> list[int]:
-        try:
-            return self.tokens.ids(self._spelled(word))
-        except SpeechkitError:
-            return [UNKNOWN_ID]
+    def encode_word(self, word: str) -> list[int]:
+        """Token numbers of one word."""
+        ids = self._known.get(word)
+        if ids is None:
+            try:
+                ids = self.tokens.ids(self._spelled(word))
+            except SpeechkitError:
+                ids = [UNKNOWN_ID]
+            self._known[word] = ids
+        return ids
+
+    def encode_begun(self, letters: str) -> list[int]:
+        """Token numbers that every word with these first letters begins with, as far as they tell."""
+        if self.unit != "char" or not all(letter in self.tokens for letter in letters):
+            return []
+        return self.tokens.ids([*letters])
 
     def _spelled(self, word: str) -> list[str]:
         if self.pieces:
@@ -74,11 +79,12 @@ class Units:
         return cls(state["unit"], TokenTable(state["tokens"]), pieces)
 
 
-def learn_units(unit: Unit, sentences: Iterable[Sequence[str]], size: int) -> Units:
+def learn_units(unit: Unit, sentences: Iterable[Sequence[str]], size: int, least: int = 1) -> Units:
     """Units from the words of a training text, which is read once.
 
     Args:
         size: tokens of "bpe" and "unigram", besides `<unk>`; the others have as many as the text holds.
+        least: times that the text holds a word which is a token of "word".
 
     Raises:
         SpeechkitError: no words, one of <unk>, <s>, </s> among them, or one that holds the mark of word boundaries.
@@ -90,7 +96,8 @@ def learn_units(unit: Unit, sentences: Iterable[Sequence[str]], size: int) -> Un
     if found := [word for word in SPECIAL if word in counts]:
         raise SpeechkitError(f"the text of the language model holds the word {found[0]}; remove it")
     if unit == "word":
-        return Units(unit, TokenTable([UNKNOWN, *sorted(counts)]))
+        kept = (word for word in counts if counts[word] >= least)
+        return Units(unit, TokenTable([UNKNOWN, *sorted(kept, key=lambda word: (-counts[word], word))]))
     if unit == "char":
         letters = {letter for word in counts for letter in word}
         if WORD_BOUNDARY in letters:

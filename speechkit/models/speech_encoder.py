@@ -6,64 +6,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechkit.features.fbank import FbankConfig
+from speechkit.models.front_end import FrontEndConfig
 from speechkit.models.log_mel import LogMel
 from speechkit.models.pretraining import Hidden
-from speechkit.nn.lengths import conv_length, valid_mask, zero_padding
+from speechkit.nn.lengths import valid_mask, zero_padding
 from speechkit.nn.masking import SpanMaskConfig, TimeMask, mask_channels
 from speechkit.nn.transformer import TransformerConfig, TransformerEncoder
-from speechkit.nn.waveform import ExtractorConfig, FeatureExtractor
+from speechkit.nn.waveform import FeatureExtractor
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpeechEncoderConfig:
+class SpeechEncoderConfig(FrontEndConfig):
     """A `SpeechEncoder`; `input_dropout` is that on the frames that enter the transformer.
 
-    With `log_mel` the extractor reads such frames, of which kernels and strides count, in place of waveforms.
     `time_mask` and `channel_mask` are drawn in training, by whoever calls `encode`.
     """
 
-    sampling_rate: int = 16000
-    log_mel: FbankConfig | None = None
-    extractor: ExtractorConfig = field(default_factory=ExtractorConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     input_dropout: float = 0.1
     time_mask: SpanMaskConfig = field(default_factory=SpanMaskConfig)
     channel_mask: SpanMaskConfig = field(default_factory=lambda: SpanMaskConfig(probability=0.0, length=64, least=0))
 
-    def __post_init__(self) -> None:
-        if self.extractor.in_dim != (self.log_mel.num_bins if self.log_mel else 1):
-            raise ValueError("extractor.in_dim must be the number of log-mel bins, or 1 for waveforms")
-        if self.log_mel and self.log_mel.sampling_rate != self.sampling_rate:
-            raise ValueError("log_mel.sampling_rate must be sampling_rate")
-
-    @property
-    def hop(self) -> int:
-        """Samples from one frame to the next."""
-        return self.extractor.hop * (self.log_mel.frame_shift if self.log_mel else 1)
-
-    @property
-    def window(self) -> int:
-        """Samples that a frame sees."""
-        if self.log_mel is None:
-            return self.extractor.window
-        return self.log_mel.frame_length + (self.extractor.window - 1) * self.log_mel.frame_shift
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames a second."""
-        return self.sampling_rate / self.hop
-
     @property
     def num_layers(self) -> int:
         """Blocks of the transformer."""
         return self.transformer.layers
-
-    def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Frames of waveforms of `lengths` samples."""
-        if self.log_mel is not None:
-            lengths = conv_length(lengths, self.log_mel.frame_length, self.log_mel.frame_shift, 0)
-        return self.extractor.output_lengths(lengths)
 
 
 class SpeechEncoder(nn.Module):

@@ -11,7 +11,7 @@ from speechkit.losses.contrastive import contrastive_logits, contrastive_loss, d
 from speechkit.models.pretraining import Collapse
 from speechkit.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig, frame_mask, stack_frames
 from speechkit.nn.masking import equalise, span_mask
-from speechkit.nn.quantise import GumbelQuantiser, Quantised, QuantiserConfig, perplexity
+from speechkit.nn.quantise import GumbelQuantiser, Quantised, QuantiserConfig, fewest_codes, perplexity
 
 if TYPE_CHECKING:
     from speechkit.data.waveforms import WaveformBatch
@@ -87,7 +87,7 @@ class Wav2Vec2(nn.Module):
         self.config = config
         self.encoder = SpeechEncoder(config.encoder)
         self.quantiser = GumbelQuantiser(config.quantiser, config.encoder.extractor.dim)
-        self.context = nn.Linear(config.encoder.transformer.dim, config.quantiser.out_dim)
+        self.context = nn.Linear(config.encoder.transformer.dim, config.quantiser.dim)
 
     @staticmethod
     def inputs(batch: "WaveformBatch", update: int) -> dict[str, Any]:
@@ -102,8 +102,7 @@ class Wav2Vec2(nn.Module):
 
     def collapse(self) -> Collapse:
         """A loss as of equal scores, or little more than one code in each group."""
-        quantiser = self.config.quantiser
-        fewest = max(1.05 * quantiser.groups, 0.015 * quantiser.groups * quantiser.entries)
+        fewest = fewest_codes(self.config.quantiser.groups, self.config.quantiser.entries)
         return Collapse(math.log(self.config.negatives + 1), ADVICE, fewest)
 
     def forward(

@@ -1,12 +1,14 @@
 """From waveforms to frames: the convolutional feature extractor of all systems that hear waveforms."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from speechkit.nn.lengths import conv_length, valid_mask, zero_padding
 from speechkit.nn.strided import strided_conv
@@ -57,8 +59,17 @@ class ExtractorConfig:
     @property
     def window(self) -> int:
         """Input samples, or frames, that a frame sees: 400, or 25 ms, of wav2vec 2.0."""
-        steps = [math.prod(self.strides[:layer]) for layer in range(len(self.strides))]
-        return 1 + sum((kernel - 1) * step for kernel, step in zip(self.kernels, steps, strict=True))
+        return 1 + sum((kernel - 1) * step for kernel, step in zip(self.kernels, self._steps, strict=True))
+
+    @property
+    def margin(self) -> int:
+        """Input samples, or frames, by which the first frame's window begins before the input: of all paddings."""
+        return sum(padding * step for padding, step in zip(self.paddings, self._steps, strict=False))
+
+    @property
+    def _steps(self) -> list[int]:
+        """Input samples, or frames, from one frame that a layer reads to the next."""
+        return [math.prod(self.strides[:layer]) for layer in range(len(self.strides))]
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Frames of inputs of `lengths` samples, or frames: floor((n + 2 p - k) / s) + 1 through all layers."""
@@ -112,16 +123,32 @@ class FeatureExtractor(nn.Module):
         x = zero_padding(x, valid_mask(lengths, x.shape[1]))
         if config.normalise:
             x = normalise_waveforms(x.squeeze(-1), lengths).unsqueeze(-1)
-        x = F.pad(x, (0, 0, 0, -x.shape[1] % config.hop))
+        return self._padded(x, lengths) if config.paddings or config.norm == "group" else self._packed(x, lengths)
+
+    def _packed(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """All layers on utterances laid end to end, each filled up to a multiple of the hop and no further."""
+        config = self.config
+        frames = (-(-lengths // config.hop)).clamp(min=1).tolist()
+        x = F.pad(x, (0, 0, 0, max(frames) * config.hop - x.shape[1]))
+        packed = torch.cat([row[: count * config.hop] for row, count in zip(x, frames, strict=True)]).unsqueeze(0)
         for i, (weight, stride) in enumerate(zip(self.weights, config.strides, strict=True)):
-            if config.paddings or config.norm == "group":
-                x = _fitted(x, lengths, config.paddings[i] if config.paddings else 0, stride)
-            lengths = config.layer_lengths(lengths, i)
             if i == 0 and config.norm == "first":
-                x = normalised_conv(x, lengths, weight, stride, self.gain, self.shift)
+                counts = [count * config.hop // stride for count in frames]
+                lengths = config.layer_lengths(lengths, i)
+                packed = normalised_conv(x, lengths, weight, stride, self.gain, self.shift, counts)
             else:
-                x = strided_conv(x, weight, self.biases[i] if config.bias else None, stride)
-            x = self._activated(i, x, lengths)
+                packed = strided_conv(packed, weight, self.biases[i] if config.bias else None, stride)
+            packed = self._activated(i, packed, lengths)
+        return pad_sequence(list(torch.split(packed[0], frames)), batch_first=True)
+
+    def _padded(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """All layers on utterances side by side."""
+        config = self.config
+        for i, (weight, stride) in enumerate(zip(self.weights, config.strides, strict=True)):
+            x = _fitted(x, lengths, config.paddings[i] if config.paddings else 0, stride)
+            lengths = config.layer_lengths(lengths, i)
+            x = strided_conv(x, weight, self.biases[i] if config.bias else None, stride)
+            x = self._activated(i, x[:, : max(1, int(lengths.max()))], lengths)
         return x
 
     def _activated(self, layer: int, x: Tensor, lengths: Tensor) -> Tensor:
@@ -131,15 +158,19 @@ class FeatureExtractor(nn.Module):
         if config.norm == "layer":
             x = self.norms[layer](x)
         elif config.norm == "group":
-            x = self.norms[layer](x[:, : max(1, int(lengths.max()))], lengths)
+            x = self.norms[layer](x, lengths)
         return F.gelu(x) if config.activation == "gelu" else F.relu(x)
 
 
 class UtteranceNorm(nn.Module):
-    """Group norm with one group: each utterance over its valid frames and all channels, in float32 at least."""
+    """Group norm, with one group by default: each utterance over its valid frames and the channels of a group.
 
-    def __init__(self, dim: int) -> None:
+    In float32 at least.
+    """
+
+    def __init__(self, dim: int, groups: int = 1) -> None:
         super().__init__()
+        self.groups = groups
         self.weight = nn.Parameter(torch.ones(dim))
         self.bias = nn.Parameter(torch.zeros(dim))
 
@@ -147,23 +178,26 @@ class UtteranceNorm(nn.Module):
         """Normalise `x (N, T, C)` with `lengths (N,)`; frames beyond mean nothing."""
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(torch.promote_types(x.dtype, torch.float32))
-            if int(lengths.min()) == x.shape[1]:
+            if self.groups == 1 and int(lengths.min()) == x.shape[1]:
                 return F.layer_norm(x, x.shape[1:], eps=EPS) * self.weight + self.bias
-            mask = valid_mask(lengths, x.shape[1])
-            count = (lengths.clamp(min=1) * x.shape[2])[:, None, None]
-            centred = x - zero_padding(x, mask).sum((1, 2), keepdim=True) / count
-            variance = zero_padding(centred, mask).pow(2).sum((1, 2), keepdim=True) / count
-            return centred * (variance + EPS).rsqrt() * self.weight + self.bias
+            parts = x.reshape(*x.shape[:2], self.groups, -1)
+            mask = valid_mask(lengths, x.shape[1])[:, :, None, None]
+            count = (lengths.clamp(min=1) * parts.shape[3])[:, None, None, None]
+            centred = parts - (parts * mask).sum((1, 3), keepdim=True) / count
+            variance = (centred * mask).pow(2).sum((1, 3), keepdim=True) / count
+            return (centred * (variance + EPS).rsqrt()).flatten(2) * self.weight + self.bias
 
 
 def _fitted(x: Tensor, lengths: Tensor, padding: int, stride: int) -> Tensor:
     """The valid frames of `x` between `padding` zero frames, and more behind up to a multiple of `stride`."""
-    width = int(lengths.max())
+    width = max(1, int(lengths.max()))
     x = zero_padding(x[:, :width], valid_mask(lengths, x[:, :width].shape[1]))
     return F.pad(x, (0, 0, padding, padding + -(width + 2 * padding) % stride))
 
 
-def normalised_conv(x: Tensor, lengths: Tensor, weight: Tensor, stride: int, gain: Tensor, shift: Tensor) -> Tensor:
+def normalised_conv(
+    x: Tensor, lengths: Tensor, weight: Tensor, stride: int, gain: Tensor, shift: Tensor, counts: Sequence[int]
+) -> Tensor:
     """A convolution of one channel and the norm of each output channel over the valid frames, in one matrix product.
 
     Mean and variance of an output w . u over the windows u of an utterance are w . E[u] and w^T Cov[u] w. With them the
@@ -176,9 +210,10 @@ def normalised_conv(x: Tensor, lengths: Tensor, weight: Tensor, stride: int, gai
         stride: in samples.
         gain: `(C,)`.
         shift: `(C,)`.
+        counts: frames wanted of each utterance, at least its valid ones.
 
     Returns:
-        `(N, S / stride, C)`.
+        `(1, sum of counts, C)`, all utterances end to end.
     """
     kernel, frames = weight.shape[2], x.shape[1] // stride
     windows = F.pad(x[..., 0], (0, kernel)).unfold(1, kernel, stride)[:, :frames]
@@ -189,7 +224,8 @@ def normalised_conv(x: Tensor, lengths: Tensor, weight: Tensor, stride: int, gai
         scale = (variance.clamp(min=0) + EPS).rsqrt() * gain.double()
         kernels = (scale.unsqueeze(-1) * rows).transpose(1, 2)
         offsets = (shift.double() - scale * centre).unsqueeze(1)
-    return torch.baddbmm(offsets.to(x.dtype), windows, kernels.to(x.dtype))
+    parts = zip(offsets.to(x.dtype), windows, kernels.to(x.dtype), counts, strict=True)
+    return torch.cat([torch.addmm(offset, heard[:count], each) for offset, heard, each, count in parts]).unsqueeze(0)
 
 
 def _moments(windows: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from speechkit.report.tables import table_lines
 log = logging.getLogger(__name__)
 Row = dict[str, str]
 COLUMNS = (
-    "System", "Set", "Metric", "Rate %", "95 % interval", "Errors", "Decoding", "Corpus", "Seed", "Parameters",
+    "System", "Set", "Metric", "Rate %", "95 % interval", "Errors", "Letter errors %", "Decoding", "Corpus", "Seed", "Parameters",
     "Train hours", "Real-time factor", "Hardware", "Date", "Commit", "Command",
 )  # fmt: skip
 PAPER_COLUMNS = ("System", "Set", "Published %", "Source", "Measured here %")
@@ -32,27 +32,31 @@ never with published ones.
 
 @dataclass(frozen=True)
 class Paper:
-    """A published error rate in percent."""
+    """A published error rate in percent, of words perhaps with that of their letters."""
 
     system: str
     set: str
     figure: float
     source: str
+    letters: float | None = None
 
 
 def read_papers(path: Path) -> list[Paper]:
-    """Read a YAML list of {system, set, figure, source}; an empty file is an empty list."""
+    """Read a YAML list of {system, set, figure, source}, some with `letters`; an empty file is an empty list."""
     import yaml
 
     require_file(path, "correct --papers")
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []
-        return [
-            Paper(str(each["system"]), str(each["set"]), float(each["figure"]), str(each["source"])) for each in entries
-        ]
+        return [_paper(each) for each in entries]
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         problem = " ".join(str(error).split())
         raise SpeechkitError(f"{path}: not a list of {{system, set, figure, source}}: {problem}") from error
+
+
+def _paper(entry: Mapping[str, Any]) -> Paper:
+    letters = float(entry["letters"]) if "letters" in entry else None
+    return Paper(str(entry["system"]), str(entry["set"]), float(entry["figure"]), str(entry["source"]), letters)
 
 
 def update_results(exp: Path, papers: Path, out: Path) -> tuple[int, int]:
@@ -135,6 +139,7 @@ def _row(folder: Path, result: Mapping[str, Any], run: Mapping[str, Any], decode
         "Rate %": f"{result['rate']:.2f}",
         "95 % interval": f"{low:.2f} to {high:.2f}",
         "Errors": f"{result['errors']} / {result['reference']}",
+        "Letter errors %": f"{result['letter_error_rate']:.2f}" if "letter_error_rate" in result else "",
         "Decoding": _decoding(decode),
         "Corpus": run.get("corpus", ""),
         "Seed": run.get("seed", ""),
@@ -178,7 +183,8 @@ def _document(papers: Sequence[Paper], rows: Sequence[Row]) -> Iterator[str]:
 def _paper_cells(paper: Paper, rows: Iterable[Row]) -> list[str]:
     same = [row for row in rows if (row["System"], row["Set"]) == (paper.system, paper.set)]
     measured = "; ".join(f"{row['Rate %']} ({row['Corpus']})" for row in same)
-    return [paper.system, paper.set, f"{paper.figure:g}", paper.source, measured or "-"]
+    figure = f"{paper.figure:g}" + (f" (letters {paper.letters:g})" if paper.letters is not None else "")
+    return [paper.system, paper.set, figure, paper.source, measured or "-"]
 
 
 def _cells(line: str) -> list[str]:

@@ -11,8 +11,9 @@ from speechkit.metrics.edit import Pair, alignments
 from speechkit.metrics.error_rate import ErrorCounts, bootstrap_interval, confusions, count_each
 from speechkit.report.transcripts import read_pair
 from speechkit.text.phones import fold
+from speechkit.text.tokens import WORD_BOUNDARY
 
-METRICS = {"phone": "PER", "char": "CER", "word": "WER"}
+METRICS = {"phone": "PER", "char": "CER", "word": "WER", "letter": "LER"}
 NOTHING = "***"
 LEVEL = 0.95
 
@@ -62,7 +63,8 @@ def score_folder(folder: Path, unit: str, folded_to: int | None = None) -> Score
     """Compare `ref.txt` and `hyp.txt` of `folder`.
 
     Args:
-        unit: "word", "phone" (words are phones), or "char" (the characters of the words, without the spaces).
+        unit: "word", "phone" (words are phones), "char" (the characters of the words, without the spaces), or "letter"
+            (with the spaces between words).
         folded_to: fold TIMIT phones of both sides to this set (39) before counting. Silence counts as a phone,
             repeats are not merged.
 
@@ -79,17 +81,18 @@ def score_folder(folder: Path, unit: str, folded_to: int | None = None) -> Score
     return Score(METRICS[unit], folded_to, names, counts, alignments(references, hypotheses))
 
 
-def write_score(score: Score, folder: Path) -> None:
-    """Write `per_utt.txt`, `confusions.txt` and, last, `result.json` into `folder`."""
+def write_score(score: Score, folder: Path, letters: Score | None = None) -> None:
+    """Write `per_utt.txt`, `confusions.txt` and, last, `result.json` into `folder`; `letters` adds its rate to that."""
     blocks = map(_utterance_block, score.utterances, score.counts, score.aligned)
     write_text(folder / "per_utt.txt", "\n".join(blocks))
     write_text(folder / "confusions.txt", _confusion_table(score))
-    write_json(folder / "result.json", score.figures())
+    more = {"letter_error_rate": letters.total.rate} if letters else {}
+    write_json(folder / "result.json", {**score.figures(), **more})
 
 
 def _units(words: Sequence[str], unit: str, folded_to: int | None) -> list[str]:
-    if unit == "char":
-        return list("".join(words))
+    if unit in ("char", "letter"):
+        return list((WORD_BOUNDARY if unit == "letter" else "").join(words))
     return fold(words, folded_to) if folded_to else list(words)
 
 

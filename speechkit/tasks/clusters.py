@@ -5,13 +5,12 @@ Memory holds the sample and a few utterances, whatever the size of a set.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,20 +21,15 @@ from speechkit.cluster.kmeans import KMeansConfig, assign, fit, sampled
 from speechkit.cluster.quality import Quality, Tally
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import write_json
-from speechkit.common.progress import progress
 from speechkit.common.seeds import derive
 from speechkit.data.alignments import Spoken, read_spoken
 from speechkit.data.labels import LabelWriter
-from speechkit.data.parallel import parallel_map
-from speechkit.data.waveforms import read_cut
+from speechkit.tasks.frame_stream import Waveforms, frames_of, map_waveforms, phone_spans
 from speechkit.tasks.sources import Frames
 from speechkit.train.checkpoint import save_folder
 
 log = logging.getLogger(__name__)
 CENTRES = "centres.safetensors"
-TOGETHER = 8  # utterances that a process takes at a time
-Waveforms = list[npt.NDArray[np.float32]]
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +101,7 @@ def _fitted(
     chosen = partial(_chosen, data, config.share, seed)
     count = sum(1 for _ in chosen())
     generator = torch.Generator().manual_seed(derive(seed, "clusters") % 2**63)
-    blocks = _mapped(partial(_frames_of, source), source, chosen(), nj, count, f"frames of {count} utterances")
+    blocks = map_waveforms(partial(frames_of, source), source, chosen(), nj, count, f"frames of {count} utterances")
     points = sampled((torch.from_numpy(block) for block in blocks), config.kmeans, generator)
     width, beyond = divmod(points.shape[1], config.groups)
     if beyond:
@@ -140,7 +134,7 @@ def _label_set(source: Frames, codebooks: Sequence[Codebook], data: Path, name: 
     manifest = data / f"cuts_{name}.jsonl.gz"
     count = sum(1 for _ in read_spoken(manifest))
     job = partial(_labels_of, source, codebooks)
-    labels = _mapped(job, source, read_spoken(manifest), nj, count, f"labels of {name}")
+    labels = map_waveforms(job, source, read_spoken(manifest), nj, count, f"labels of {name}")
     tallies = [Tally(len(codebook.centres)) for codebook in codebooks]
     with ExitStack() as stack:
         writers = []
@@ -149,51 +143,11 @@ def _label_set(source: Frames, codebooks: Sequence[Codebook], data: Path, name: 
             writer = LabelWriter(codebook.folder, name, source.frame_rate, names, codebook.origin)
             writers.append(stack.enter_context(writer))
         for cut, by_group in zip(read_spoken(manifest), labels, strict=True):
-            items = cut.labels("phone") or ()
-            phones = [(phone, _first_frame(start, source), _first_frame(end, source)) for phone, start, end in items]
+            phones = phone_spans(cut, source)
             for writer, tally, each in zip(writers, tallies, by_group, strict=True):
                 writer.add(cut.id, each)
                 tally.add(each, phones)
     return [tally.quality() for tally in tallies]
-
-
-def _first_frame(seconds: float, source: Frames) -> int:
-    """The first frame whose middle is not before a time."""
-    return int(np.ceil((seconds - source.window / 2) * source.frame_rate - 1e-6))
-
-
-def _mapped(
-    function: Callable[[Waveforms], list[Result]],
-    source: Frames,
-    cuts: Iterable[Spoken],
-    nj: int,
-    count: int,
-    what: str,
-) -> Iterator[Result]:
-    """What `function` gives for each cut, group by group: in `nj` processes, or here from what they read for a GPU."""
-    groups = iter(partial(_next_group, iter(cuts)), [])
-    if source.device.type == "cpu":
-        blocks = parallel_map(partial(_computed, function, source.sampling_rate), groups, nj)
-    else:
-        blocks = map(function, parallel_map(partial(_waveforms, source.sampling_rate), groups, nj))
-    for block in progress(blocks, -(-count // TOGETHER), f"{what}, groups of {TOGETHER}"):
-        yield from block
-
-
-def _next_group(cuts: Iterator[Spoken]) -> list[Spoken]:
-    return list(islice(cuts, TOGETHER))
-
-
-def _computed(function: Callable[[Waveforms], list[Result]], rate: int, cuts: Sequence[Spoken]) -> list[Result]:
-    return function(_waveforms(rate, cuts))
-
-
-def _waveforms(rate: int, cuts: Sequence[Spoken]) -> Waveforms:
-    return [read_cut(cut, rate, 0, round(cut.duration * rate)) for cut in (each.cut for each in cuts)]
-
-
-def _frames_of(source: Frames, waveforms: Waveforms) -> list[npt.NDArray[np.float32]]:
-    return [frames.cpu().numpy() for frames in source([torch.from_numpy(each) for each in waveforms])]
 
 
 def _labels_of(

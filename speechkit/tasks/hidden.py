@@ -1,20 +1,32 @@
 """Hidden states of a pre-trained model as features of another one: what `speechkit features --checkpoint` stores."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from speechkit.data.shards import Extract
-from speechkit.tasks.sources import Layer
+
+
+class HiddenLayer(Protocol):
+    """Hidden states of cuts, `frame_rate` a second and each `window` seconds wide; `origin` says what they are."""
+
+    frame_rate: float
+    window: float
+    sampling_rate: int
+    origin: dict[str, Any]
+
+    def of_cut(self, cut: str, waveform: Tensor) -> Tensor:
+        """Frames `(T, D)` of the cut with an id and its waveform `(S,)` in [-1, 1]."""
+        ...
 
 
 @dataclass(frozen=True)
 class HiddenFeatures:
     """A layer of a model as features, for `speechkit.data.extraction.extract`."""
 
-    layer: Layer
+    layer: HiddenLayer
 
     @property
     def speeds(self) -> tuple[float, ...]:
@@ -58,5 +70,5 @@ class HiddenFeatures:
         """What computes them."""
         return self._extract
 
-    def _extract(self, waveform: Tensor, generator: torch.Generator | None) -> Tensor:
-        return self.layer([waveform])[0].cpu()
+    def _extract(self, cut: str, waveform: Tensor, generator: torch.Generator | None) -> Tensor:
+        return self.layer.of_cut(cut, waveform).cpu()

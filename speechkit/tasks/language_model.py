@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import read_json, write_json
 from speechkit.config.load import from_dict, to_dict
+from speechkit.lm.conv_lm import ConvLm, ConvLmConfig
 from speechkit.lm.token_file import SentenceBatch, SentenceBatches, TokenFile, batches_by_length, write_tokens
 from speechkit.lm.transformer_lm import TransformerLm
 from speechkit.lm.units import Unit, Units, learn_units
@@ -35,13 +36,16 @@ def _paper() -> StackConfig:
 class LmConfig:
     """Everything that decides what a training does, besides its text and its seed.
 
-    Batches hold `max_tokens`, padding included; of each sentence the first `longest` tokens are learned. The units
-    "bpe" and "unigram" have `vocab_size` tokens.
+    The model is a Transformer of the sizes `model`, or a convolutional one where `conv` gives its sizes. Batches hold
+    `max_tokens`, padding included; of each sentence the first `longest` tokens are learned. The units "bpe" and
+    "unigram" have `vocab_size` tokens, "word" the words that the text has at least `min_count` times.
     """
 
     unit: Unit = "bpe"
     vocab_size: int = 5000
+    min_count: int = 1
     model: StackConfig = field(default_factory=_paper)
+    conv: ConvLmConfig | None = None
     max_tokens: int = 8192
     longest: int = 512
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -51,14 +55,27 @@ class LmConfig:
             raise ValueError(f"model.dim is even, for positions are sines and cosines, not {self.model.dim}")
         if not 1 <= self.longest <= self.max_tokens:
             raise ValueError(f"longest ({self.longest}) is at least 1 and at most max_tokens ({self.max_tokens})")
+        if self.unit != "word" and self.min_count != 1:
+            raise ValueError(f"min_count leaves out words, it does not go with unit {self.unit}")
+        if self.unit != "word" and self.conv and self.conv.cutoffs:
+            raise ValueError(f"conv.cutoffs part words by their frequency, they do not go with unit {self.unit}")
 
 
 class LanguageModel:
-    """A Transformer language model with its configuration and units."""
+    """A Transformer or convolutional language model with its configuration and units."""
 
     def __init__(self, config: LmConfig, units: Units) -> None:
         self.config, self.units = config, units
-        self.module = TransformerLm(config.model, len(units))
+        self.module: TransformerLm | ConvLm
+        if config.conv is not None:
+            self.module = ConvLm(config.conv, len(units))
+        else:
+            self.module = TransformerLm(config.model, len(units))
+
+    @property
+    def name(self) -> str:
+        """Units and architecture, for tables of results."""
+        return f"{self.units.unit} {'Transformer LM' if self.config.conv is None else 'ConvLM'}"
 
     @property
     def scored_tokens(self) -> int:
@@ -67,7 +84,11 @@ class LanguageModel:
 
     def log_probs(self, sentences: Sequence[Sequence[str]], device: torch.device) -> list[float]:
         """Natural-log probability of each sentence with its end."""
-        tokens = [np.array(self.units.encode(words)) for words in sentences]
+        return self.token_log_probs([self.units.encode(words) for words in sentences], device)
+
+    def token_log_probs(self, sequences: Sequence[Sequence[int]], device: torch.device) -> list[float]:
+        """Natural-log probability of each sequence of tokens at the beginning of a sentence."""
+        tokens = [np.array(each) for each in sequences]
         found = [0.0] * len(tokens)
         self.module.to(device).eval()
         with torch.inference_mode():
@@ -117,7 +138,8 @@ def prepare_text(folder: Path, config: LmConfig, train: LmText, dev: LmText) -> 
     Raises:
         SpeechkitError: the earlier start had other texts or units.
     """
-    ready, wanted = folder / "text.json", {"unit": config.unit, "vocab_size": config.vocab_size}
+    ready = folder / "text.json"
+    wanted = {"unit": config.unit, "vocab_size": config.vocab_size, "min_count": config.min_count}
     if ready.exists():
         made = read_json(ready)
         if made != {**made, **wanted, "train": train.mark, "dev": dev.mark}:
@@ -125,7 +147,7 @@ def prepare_text(folder: Path, config: LmConfig, train: LmText, dev: LmText) -> 
                 f"{folder} was made of other text or for other units; choose another --out, or delete {folder.parent}"
             )
         return
-    units = learn_units(config.unit, train.sentences(), config.vocab_size)
+    units = learn_units(config.unit, train.sentences(), config.vocab_size, config.min_count)
     for name, text in (("train", train), ("dev", dev)):
         write_tokens(folder, name, text.sentences(), units)
     write_json(ready, {**wanted, "train": train.mark, "dev": dev.mark, "units": units.state()})

@@ -14,6 +14,7 @@ from torch import Tensor
 from speechkit.common.errors import SpeechkitError, UsageError
 from speechkit.common.files import atomic_path, disk_errors, read_json
 from speechkit.interop.checkpoint import Model
+from speechkit.interop.huggingface import METHODS
 from speechkit.interop.huggingface_folder import (
     CONFIG,
     masking_config,
@@ -62,9 +63,8 @@ def _write_pretrained(checkpoint: Path, folder: Path) -> tuple[SpeechEncoderConf
     _require_waveforms(checkpoint, encoder)
     tensors = load_tensors(checkpoint / MODEL)
     heads = {name: each for name, each in tensors.items() if name.startswith(("quantiser.", "context."))}
-    document = model_config(
-        config.method, "ForPreTraining" if heads else "Model", encoder.extractor, encoder.transformer
-    )
+    method, kind = METHODS[config.method], "ForPreTraining" if heads else "Model"
+    document = model_config(method, kind, encoder.extractor, encoder.transformer)
     document |= masking_config(encoder.time_mask, encoder.channel_mask)
     if heads:
         sizes = config.wav2vec2
@@ -74,11 +74,11 @@ def _write_pretrained(checkpoint: Path, folder: Path) -> tuple[SpeechEncoderConf
             "contrastive_logits_temperature": sizes.kappa,
             "diversity_loss_weight": sizes.diversity_weight,
         }
-    elif config.method == "hubert":
+    elif method == "hubert":
         log.info("transformers has no place for the class vectors of HuBERT: they stay here")
     write_model(folder, document | _feature_dropout(encoder), weights, heads)
     write_feature_extractor(folder, encoder.extractor, encoder.sampling_rate, ctc=False)
-    return encoder, Model(config.method, encoder.extractor, encoder.transformer, weights, heads)
+    return encoder, Model(method, encoder.extractor, encoder.transformer, weights, heads)
 
 
 def _feature_dropout(encoder: SpeechEncoderConfig) -> dict[str, Any]:

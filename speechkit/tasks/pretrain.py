@@ -16,10 +16,13 @@ from speechkit.config.load import from_dict, to_dict
 from speechkit.data.batches import BatchConfig, TrainingBatches, load_cuts
 from speechkit.data.distortion import DistortionConfig
 from speechkit.data.labels import LabelFile
+from speechkit.data.speaker_sampler import SpeakerSampler
 from speechkit.data.waveforms import PLAIN, WaveformBatch, WaveformDataset
+from speechkit.models.cpc import Cpc, CpcConfig
 from speechkit.models.hubert import Hubert, HubertConfig
 from speechkit.models.pretraining import Collapse, EncoderConfig, PretrainLoss
 from speechkit.models.speech_encoder import SpeechEncoderConfig
+from speechkit.models.wav2vec import Wav2Vec, Wav2VecConfig
 from speechkit.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
 from speechkit.train.checkpoint import MODEL, load_tensors, save_folder
 from speechkit.train.distributed import World
@@ -27,8 +30,8 @@ from speechkit.train.trainer import TrainConfig, Validation
 
 log = logging.getLogger(__name__)
 TASK = "task.json"
-Method = Literal["wav2vec2", "hubert"]
-SYSTEMS: dict[Method, Any] = {"wav2vec2": Wav2Vec2, "hubert": Hubert}
+Method = Literal["wav2vec2", "hubert", "cpc", "wav2vec"]
+SYSTEMS: dict[Method, Any] = {"wav2vec2": Wav2Vec2, "hubert": Hubert, "cpc": Cpc, "wav2vec": Wav2Vec}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,8 @@ class PretrainConfig:
     method: Method = "wav2vec2"
     wav2vec2: Wav2Vec2Config = field(default_factory=Wav2Vec2Config)
     hubert: HubertConfig = field(default_factory=HubertConfig)
+    cpc: CpcConfig = field(default_factory=CpcConfig)
+    wav2vec: Wav2VecConfig = field(default_factory=Wav2VecConfig)
     batches: BatchConfig = field(default_factory=BatchConfig)
     shortest: float = 2.0
     longest: float = 15.625
@@ -81,8 +86,8 @@ class PretrainTask:
         cuts = load_cuts(data / "cuts_train.jsonl.gz").filter(self._is_long)
         self.train_seconds = sum(cut.duration for cut in cuts)
         heard = self._dataset(train, seed, config.distortion)
-        self.batches = TrainingBatches(cuts, heard, config.batches, seed, world.rank, world.size)
-        self.dev = list(load_cuts(data / "cuts_dev.jsonl.gz").filter(self._is_long).sort_by_duration(ascending=True))
+        self.batches = TrainingBatches(cuts, heard, config.batches, seed, world.rank, world.size, config.longest)
+        self.dev = dev_batches(list(load_cuts(data / "cuts_dev.jsonl.gz").filter(self._is_long)), config)
         self.dev_data = self._dataset(dev, seed, PLAIN)
         if not self.dev:
             raise SpeechkitError(f"{data}: no utterance of dev is {config.shortest:g} s long; lower shortest")
@@ -117,8 +122,8 @@ class PretrainTask:
         weight = 0.0
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            for start in range(0, len(self.dev), size := _batch_size(self.dev, self.config)):
-                result = self._run(self.module, self.dev_data[self.dev[start : start + size]])
+            for cuts in self.dev:
+                result = self._run(self.module, self.dev_data[cuts])
                 weight += result.count
                 for name, value in result.figures().items():
                     sums[name] = sums.get(name, 0.0) + value * result.count
@@ -135,9 +140,16 @@ class PretrainTask:
         return {"num_params": parameters, "train_hours": self.train_seconds / 3600}
 
 
-def _batch_size(cuts: Sequence[Any], config: PretrainConfig) -> int:
-    longest = min(config.longest, max(cut.duration for cut in cuts))
-    return max(1, int(config.batches.max_duration / longest))
+def dev_batches(cuts: list[Any], config: PretrainConfig) -> list[list[Any]]:
+    """Batches of the development set, always the same: by length, or of as many speakers as those of the training."""
+    if not cuts:
+        return []
+    limit, speakers = config.batches.max_duration, config.batches.speakers
+    if speakers is not None:
+        return list(SpeakerSampler(cuts, limit, speakers, seed=0, crop=config.longest))
+    cuts = sorted(cuts, key=lambda cut: cut.duration)
+    size = max(1, int(limit / min(config.longest, cuts[-1].duration)))
+    return [cuts[start : start + size] for start in range(0, len(cuts), size)]
 
 
 def _model(config: PretrainConfig, labels: Sequence[LabelFile]) -> Any:

@@ -121,7 +121,7 @@ class Trainer(Generic[Batch]):
         self.checkpoints = CheckpointFolder(folder / "checkpoints")
         self.progress = Progress()
         task.module.to(world.device)
-        self.optimizer = _optimizer(task.module, config)
+        self.optimizer = _optimizer(task.module, config, world.device)
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and world.device.type == "cuda")
         self.nonfinite = 0
 
@@ -291,11 +291,12 @@ class Trainer(Generic[Batch]):
         return best
 
 
-def _optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def _optimizer(module: nn.Module, config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
     groups, rate = _parameter_groups(module, config.weight_decay), config.schedule.peak
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
-    return torch.optim.AdamW(groups, lr=rate, betas=config.betas, eps=config.eps)
+    fused = device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(groups, lr=rate, betas=config.betas, eps=config.eps, fused=fused)
 
 
 def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -4,24 +4,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from speechkit.config.load import load_config
 from speechkit.data.extraction import FeaturesConfig
 from speechkit.models.acoustic import AcousticModel
 from speechkit.models.hubert import Hubert
-from speechkit.models.wav2vec2 import Wav2Vec2
 from speechkit.report.results import read_papers
-from speechkit.tasks.pretrain import PretrainConfig
+from speechkit.tasks.code_bert import CodeBertConfig
+from speechkit.tasks.pretrain import SYSTEMS, PretrainConfig
 from speechkit.tasks.recognizer import CtcConfig
 
 EGS = Path(__file__).parents[2] / "egs"
 PAPER = EGS / "librispeech" / "conf" / "paper"
 PRETRAINING = sorted(EGS.glob("*/conf/**/*_pretrain.yaml"))
-# Millions of parameters as the papers give them (FACTS of wav2vec 2.0, section 4.2, and of HuBERT, table I).
+# Millions of parameters as the papers give them (wav2vec 2.0, section 4.2; HuBERT, table I; vq-wav2vec, section 5.2,
+# for both quantisers) or, of wav2vec and CPC, as their layers have them.
 MILLIONS = {
     "wav2vec2_base": 95, "wav2vec2_large": 317, "wav2vec2_large_lv60k": 317,
-    "hubert_base": 95, "hubert_large": 317, "hubert_xlarge": 964,
+    "hubert_base": 95, "hubert_large": 317, "hubert_xlarge": 964, "cpc": 7,
+    "wav2vec_base": 15.5, "wav2vec_large": 32.5, "vq-wav2vec_gumbel": 34, "vq-wav2vec_kmeans": 33.1,
 }  # fmt: skip
 
 
@@ -46,6 +48,19 @@ def test_fine_tuning_has_a_pretraining(path: Path) -> None:
     assert sum(parameter.numel() for parameter in model_of(pretraining).parameters()) < 5e6
 
 
+@pytest.mark.parametrize("path", sorted(EGS.glob("*/conf/*wav2vec.yaml")), ids=name)
+def test_training_on_features_of_a_pretrained_model(path: Path) -> None:
+    config = load_config(CtcConfig, path)
+    pretraining = load_config(PretrainConfig, path.with_name(f"{path.stem}_pretrain.yaml"))
+    assert sum(parameter.numel() for parameter in model_of(pretraining).parameters()) < 5e6
+    quantised = pretraining.wav2vec.encoder.quantiser != "none"
+    assert quantised == (path.stem == "vq-wav2vec")
+    if quantised:
+        assert config.model.in_dim == load_config(CodeBertConfig, path.with_name("code-bert.yaml")).model.dim
+        config = load_config(CtcConfig, path.with_name("vq-wav2vec_context.yaml"))
+    assert config.model.in_dim == pretraining.wav2vec.encoder.extractor.dim
+
+
 @pytest.mark.parametrize("path", sorted(set(PAPER.glob("[wh]*.yaml")) - set(PRETRAINING)), ids=name)
 def test_fine_tuning_of_the_papers(path: Path) -> None:
     config = load_config(CtcConfig, path)
@@ -54,8 +69,11 @@ def test_fine_tuning_of_the_papers(path: Path) -> None:
     assert config.finetune.channel_mask.length == 64
 
 
-def model_of(config: PretrainConfig) -> Wav2Vec2 | Hubert:
-    return Wav2Vec2(config.wav2vec2) if config.method == "wav2vec2" else Hubert(config.hubert, [504])
+def model_of(config: PretrainConfig) -> nn.Module:
+    if config.method == "hubert":
+        return Hubert(config.hubert, [504])
+    model: nn.Module = SYSTEMS[config.method](config.system)
+    return model
 
 
 @pytest.mark.parametrize("path", [path for path in PRETRAINING if path.parent == PAPER], ids=name)
@@ -70,7 +88,7 @@ def test_pretraining_of_the_papers_has_their_size_and_takes_a_step(path: Path) -
     def loss() -> Tensor:
         torch.manual_seed(1)
         labels = torch.arange(24).repeat(2, 1)
-        result = model(waveforms, lengths) if isinstance(model, Wav2Vec2) else model(waveforms, lengths, [labels])
+        result = model(waveforms, lengths, [labels]) if isinstance(model, Hubert) else model(waveforms, lengths)
         return result.total / result.count
 
     before = loss()

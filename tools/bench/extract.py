@@ -32,7 +32,7 @@ def read_and_compute(shard: Shard) -> None:
     extractor = shard.source.extractor()
     for row in map(json.loads, shard.lines):
         path = Path(row["recording"]["sources"][0]["source"])
-        extractor(torch.from_numpy(read_audio(path, 0, row["recording"]["num_samples"])[0]), None)
+        extractor(row["id"], torch.from_numpy(read_audio(path, 0, row["recording"]["num_samples"])[0]), None)
 
 
 def lhotse_extraction(shard: Shard, folder: Path) -> None:
@@ -51,7 +51,7 @@ def check(shard: Shard, waveforms: list[torch.Tensor]) -> None:
     extraction(shard)
     extractor = shard.source.extractor()
     for cut, waveform in zip(read_cuts(shard.path(".jsonl.gz")), waveforms, strict=True):
-        apart = np.abs(cut.load_features()[:, :82] - extractor(waveform, None)[:, :82].numpy()).max()
+        apart = np.abs(cut.load_features()[:, :82] - extractor(cut.id, waveform, None)[:, :82].numpy()).max()
         assert apart < ROUNDING + 2e-3, f"{cut.id} is {apart} off"
 
 
@@ -76,7 +76,9 @@ def main() -> None:
             extractor = shard.source.extractor()
             candidates[f"{kind}, whole"] = lambda shard=shard: extraction(shard)
             candidates[f"{kind}, not stored"] = lambda shard=shard: read_and_compute(shard)
-            candidates[f"{kind}, computed only"] = lambda extractor=extractor: [extractor(x, None) for x in waveforms]
+            candidates[f"{kind}, computed only"] = lambda extractor=extractor: [
+                extractor("", x, None) for x in waveforms
+            ]
         medians = compare(candidates, args.repeats)
     result = {"ratio": medians["lhotse"] / medians["fbank, whole"]}
     for kind in shards:

@@ -1,0 +1,65 @@
+"""Train BERT over codes of speech; running the same command again resumes where it stopped."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from speechkit.cli.train import begin_record
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `speechkit code-bert`."""
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of the model and its training")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, as mask.probability=0.02"
+    )
+    parser.add_argument(
+        "--labels",
+        dest="data",
+        type=Path,
+        required=True,
+        metavar="LABELS",
+        help="folder with the codes of train and dev, of `speechkit codes` or `speechkit cluster`",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model, in its subfolder final")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data, masks and dropout")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train a model, write its best weights to OUT/final and print how well it fills gaps."""
+    import torch
+
+    from speechkit.common.memory import keep_freed_memory
+    from speechkit.common.seeds import seed_everything
+    from speechkit.config.load import load_config
+    from speechkit.tasks.code_bert import NAME, CodeBertConfig, CodeBertTask
+    from speechkit.train.distributed import join, leave
+    from speechkit.train.trainer import Trainer
+
+    keep_freed_memory()
+    config = load_config(CodeBertConfig, args.config, args.set)
+    world = join()
+    seed_everything(args.seed, "weights")
+    task = CodeBertTask(config, args.data, args.seed, world)
+    trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
+    begin_record(args, config, NAME, task.record(), world)
+    for name, usage in task.usage.items():
+        log.info(
+            "%s: %d codes, %d different ones with a perplexity of %.1f; %.2f %% are unknown",
+            *(name, usage["codes"], usage["different"], usage["perplexity"], 100 * usage["unknown"]),
+        )
+    weights = trainer.run()
+    if world.is_main:
+        task.model.save(args.out / "final", weights)
+        task.module.load_state_dict(weights)
+        task.module.eval()
+        with torch.inference_mode():
+            found = task.validate().metrics
+        log.info("trained for %.0f s; the model is %s", trainer.progress.seconds, args.out / "final")
+        print(
+            f"masked accuracy {100 * found['masked_accuracy']:.2f} %, perplexity {found['perplexity']:.2f} per masked "
+            f"code of dev ({task.usage['dev']['perplexity']:.2f} without context)"
+        )
+    leave(world)

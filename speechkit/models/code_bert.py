@@ -1,0 +1,93 @@
+"""BERT over discrete codes of speech (vq-wav2vec: Baevski, Schneider and Auli 2020, sections 4 and 5.3).
+
+The codes of masked spans are predicted from the others; there is no next-sentence task and there are no marks of
+sentence ends. All codes of a span become <mask>: the paper names no other replacement. Positions are the sinusoids of
+`speechkit.lm.transformer_lm`, of faster waves: a model has to learn which codes are neighbours. The output layer is
+BERT's, with the matrix of the input.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechkit.lm.transformer_lm import sinusoids
+from speechkit.nn.lengths import Packing
+from speechkit.nn.masking import SpanMaskConfig, span_mask
+from speechkit.nn.transformer import StackConfig, TransformerStack
+
+SLOWEST_WAVE = 100.0  # codes a radian
+
+
+@dataclass(frozen=True)
+class CodeBertLoss:
+    """Sums over `count` masked codes.
+
+    Attributes:
+        total: negative log-probability (natural).
+        right: codes that are the most probable of all.
+        count: divide by that of all processes.
+    """
+
+    total: Tensor
+    right: int
+    count: int
+
+
+class CodeBert(nn.Module):
+    """A transformer over `num_codes` different codes.
+
+    The code numbered `unknown`, where there is one, stands for all that were not seen in training. It is read as <mask>
+    and is no target, since training has no example of it.
+    """
+
+    def __init__(self, config: StackConfig, mask: SpanMaskConfig, num_codes: int, unknown: int | None = None) -> None:
+        super().__init__()
+        self.config, self.mask, self.num_codes, self.unknown = config, mask, num_codes, unknown
+        dim = config.dim
+        self.embedding = nn.Parameter(torch.randn(num_codes + 1, dim) * dim**-0.5)  # the last is <mask>
+        self.norm = nn.LayerNorm(dim)
+        self.blocks = TransformerStack(config)
+        self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim))
+        self.bias = nn.Parameter(torch.zeros(num_codes))
+
+    def forward(self, codes: Tensor, lengths: Tensor, masked: Tensor | None = None) -> CodeBertLoss:
+        """The loss of a batch.
+
+        Args:
+            codes: `(N, T)`, anything on padding.
+            lengths: `(N,)` codes.
+            masked: `(N, T)`; drawn where None.
+        """
+        packing = Packing.of(lengths, codes.shape[1])
+        if masked is None:
+            masked = span_mask(lengths.tolist(), codes.shape[1], self.mask)
+        flat, chosen = (packing.pack(each.to(codes.device).unsqueeze(2)).squeeze(1) for each in (codes, masked))
+        targets = chosen & (flat != self.unknown) if self.unknown is not None else chosen
+        x = self.blocks(self._enter(flat.masked_fill(chosen, self.num_codes), packing), packing)
+        x = x[targets]
+        logits = F.linear(self.head(self.norm(x) if self.config.norm_first else x), self.embedding[:-1], self.bias)
+        target = flat[targets]
+        right = int((logits.detach().argmax(1) == target).sum())
+        return CodeBertLoss(F.cross_entropy(logits, target, reduction="sum"), right, len(target))
+
+    def layers(self, codes: Tensor, lengths: Tensor, count: int | None = None) -> list[Tensor]:
+        """The outputs of the first `count` blocks (all if None), each `(N, T, dim)`, nothing masked, zero on padding.
+
+        With `norm_first` they are without the norm at the end, as those of `speechkit.nn.transformer`.
+        """
+        packing = Packing.of(lengths, codes.shape[1])
+        flat = packing.pack(codes.unsqueeze(2)).squeeze(1)
+        outputs = self.blocks.outputs(self._enter(flat, packing), packing)
+        return [packing.unpack(each) for each in itertools.islice(outputs, count)]
+
+    def _enter(self, flat: Tensor, packing: Packing) -> Tensor:
+        """What the first block reads, `(F, dim)`, of the valid codes `(F,)`."""
+        if self.unknown is not None:
+            flat = flat.masked_fill(flat == self.unknown, self.num_codes)
+        dim, shape = self.config.dim, packing.mask.shape
+        places = sinusoids(shape[1], dim, flat.device, SLOWEST_WAVE).expand(*shape, dim)
+        x = F.embedding(flat, self.embedding) * dim**0.5 + packing.pack(places)
+        return F.dropout(x if self.config.norm_first else self.norm(x), self.config.dropout, self.training)
