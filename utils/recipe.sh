@@ -263,10 +263,6 @@ run_sweep() {
             continue
         fi
         case $name in
-        if ! given "$name" || [[ ${option_types[$name]} == key=value ]]; then
-            continue
-        fi
-        case $name in
             sweep | nj | dry-run) ;;
             exp | jobs) words+=("--${name/exp/out}=${option_given[$name]}") ;;
             *) words+=("--given=--$name" "--given=${option_given[$name]}") ;;

@@ -47,13 +47,15 @@ class MetricConfig:
     """A figure that each point leaves in a file.
 
     `file` begins with `exp/` or `pretrained/`, which are the point's own folders. `key` leads into the JSON, as
-    `phone.accuracy`; of a `.jsonl` file the last line that holds all of `where` counts.
+    `phone.accuracy`; of a `.jsonl` file the last line that holds all of `where` counts. What is there is multiplied by
+    `factor`, as shares by 100.
     """
 
     name: str
     file: str
     key: str
     where: dict[str, Any] = field(default_factory=dict)
+    factor: float = 1.0
 
     def __post_init__(self) -> None:
         if self.file.partition("/")[0] not in FOLDERS or ".." in Path(self.file).parts:
@@ -74,7 +76,7 @@ class MetricConfig:
             found = found[part]
         if isinstance(found, bool) or not isinstance(found, (int, float)):
             raise SpeechkitError(f"{path}: '{self.key}' is {found!r}, not a number; correct metrics.key")
-        return float(found)
+        return self.factor * float(found)
 
     def _last_line(self, path: Path) -> Any:
         for line in reversed(path.read_text(encoding="utf-8").splitlines()):
@@ -96,8 +98,8 @@ class PublishedConfig:
 class SweepConfig:
     """A sweep.
 
-    `options` and `grid` name options of the recipe without their dashes; `set KEY` and `set-pretrain KEY` are values of
-    the configurations. An axis of the grid is such a key with a list of values, or any name with a mapping from labels
+    `options` and `grid` name options of the recipe without their dashes; `set KEY`, `set-pretrain KEY` and the like are
+    values of configurations. An axis of the grid is such a key with a list of values, or any name with a mapping from labels
     to what each of them sets. Stages before `stage` run once and serve all points, which then run up to `stop_stage`,
     each in folders of its own. Points that differ only in the axes of `pretraining_ignores` use one pre-training
     (stages 4 and 5).
@@ -169,7 +171,7 @@ def _check_key(key: str) -> None:
     if name in OWN_OPTIONS:
         raise ValueError(f"'{key}' cannot be given: the sweep sets --{name} itself" + ("; see seeds" * (name == SEED)))
     if _is_setter(name) != bool(path) or not re.fullmatch(r"[\w.-]+( [\w.-]+)?", key):
-        raise ValueError(f"'{key}' must be an option of the recipe, or 'set KEY' or 'set-pretrain KEY'")
+        raise ValueError(f"'{key}' must be an option of the recipe, or 'set KEY' as in 'set train.max_updates'")
 
 
 def _is_setter(option: str) -> bool:

@@ -121,6 +121,8 @@ def test_figures_from_json_and_from_the_last_line_of_a_log(tmp_path: Path) -> No
     assert read("pretrained/probe.json", "sets.dev.accuracy") == 0.5
     assert read("exp/log.jsonl", "loss", kind="dev") == 2.5
     assert read("exp/log.jsonl", "loss") == 9.0
+    share = MetricConfig(name="x", file="pretrained/probe.json", key="sets.dev.accuracy", factor=100)
+    assert share.read(folders) == 50.0
     with pytest.raises(SpeechkitError, match=r"probe\.json has no 'sets\.dev\.acuracy', did you mean 'accuracy'\?"):
         read("pretrained/probe.json", "sets.dev.acuracy")
     with pytest.raises(SpeechkitError, match="'sets.dev.name' is 'x', not a number"):
