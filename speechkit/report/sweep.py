@@ -99,10 +99,10 @@ class SweepConfig:
     """A sweep.
 
     `options` and `grid` name options of the recipe without their dashes; `set KEY`, `set-pretrain KEY` and the like are
-    values of configurations. An axis of the grid is such a key with a list of values, or any name with a mapping from labels
-    to what each of them sets. Stages before `stage` run once and serve all points, which then run up to `stop_stage`,
-    each in folders of its own. Points that differ only in the axes of `pretraining_ignores` use one pre-training
-    (stages 4 and 5).
+    values of configurations. An axis of the grid is such a key with a list of values, or any name with a mapping from
+    labels to what each of them sets. Stages before `stage` run once and serve all points, which then run up to
+    `stop_stage`, each in folders of its own. Points that differ only in the axes of `pretraining_ignores` use one
+    pre-training (stages 4 and 5).
     """
 
     title: str
