@@ -10,9 +10,11 @@
 # `bert_overrides`).
 
 option_names=()                   # as typed, without the dashes, in the order of --help
-declare -A option_types=() option_texts=() option_defaults=() option_given=()
+declare -A option_types=() option_texts=() option_defaults=()
+declare -A option_given=()        # values as the recipe has them, paths from its folder
 given_words=()                    # the options of this call that make a difference to its result
 overrides=() pretrain_overrides=() bert_overrides=()
+given_pairs=()                    # the options of type key=value, with their names
 
 option() {
     local name=${1//_/-}
@@ -94,6 +96,7 @@ set_option() {
             ;;
         file | dir | path) printf -v "${name//-/_}" %s "$(from_caller "$value")" ;;
         key=value)
+            given_pairs+=("--$name" "$value")
             case $name in
                 set) overrides+=(--set "$value") ;;
                 set-pretrain) pretrain_overrides+=(--set "$value") ;;
@@ -102,6 +105,10 @@ set_option() {
             ;;
         *) printf -v "${name//-/_}" %s "$value" ;;
     esac
+    if [[ $type != key=value ]]; then
+        name=${name//-/_}
+        option_given[${name//_/-}]=${!name}
+    fi
 }
 
 check_integer() {

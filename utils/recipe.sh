@@ -254,25 +254,21 @@ begin() {
 
 # Hands over to speechkit, which calls this recipe for each point of the grid.
 run_sweep() {
-    local name variable words=(--config "$sweep" --nj "$nj")
+    local name words=(--config "$sweep" --nj "$nj")
     if given stage || given stop-stage || [[ $force == true ]]; then
         usage_error "--sweep takes no --stage, --stop-stage or --force: its file names the stages"
     fi
     for name in "${option_names[@]}"; do
-        variable=${name//-/_}
+        if ! given "$name" || [[ ${option_types[$name]} == key=value ]]; then
+            continue
+        fi
         case $name in
-            sweep | nj | dry-run | set | set-pretrain | set-bert) ;;
-            exp | jobs) ! given "$name" || words+=("--${name/exp/out}=${!variable}") ;;
-            *) ! given "$name" || words+=("--given=--$name" "--given=${!variable}") ;;
+            sweep | nj | dry-run) ;;
+            exp | jobs) words+=("--${name/exp/out}=${option_given[$name]}") ;;
+            *) words+=("--given=--$name" "--given=${option_given[$name]}") ;;
         esac
     done
-    words+=("${overrides[@]/#/--given=}")
-    for name in "${pretrain_overrides[@]}"; do
-        words+=("--given=${name/#--set/--set-pretrain}")
-    done
-    for name in "${bert_overrides[@]}"; do
-        words+=("--given=${name/#--set/--set-bert}")
-    done
+    words+=("${given_pairs[@]/#/--given=}")
     if [[ $dry_run == true ]]; then
         words+=(--dry-run)
     fi

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from speechkit.tasks.sweep import Launcher
 
+GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit sweep`."""
@@ -90,6 +92,8 @@ def _gpus() -> list[str]:
     """The GPUs that this process may use, by the names that CUDA knows them by."""
     import os
 
+    if not any(found for pattern in GPU_DEVICES for found in Path("/dev").glob(pattern)):
+        return []  # without the seconds that torch takes
     import torch
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

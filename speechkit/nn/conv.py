@@ -106,7 +106,7 @@ class ConvLayer(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Convolve the valid frames of a padded batch."""
-        weight = self.weight
+        weight: Tensor = self.weight
         if self.gain is not None:
             weight = F.normalize(weight.flatten(1), dim=1).view_as(weight) * self.gain[:, None, None]
         x = zero_padding(x, valid_mask(lengths, x.shape[1])).transpose(1, 2)

@@ -5,10 +5,9 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from speechkit.common.files import atomic_path, write_text
-from speechkit.report.sweep import Point, SweepConfig, Values, as_text, folder_name, short
+from speechkit.report.sweep import Choice, Combination, Point, SweepConfig, folder_name, short
 from speechkit.report.tables import table_lines
 
 log = logging.getLogger(__name__)
@@ -32,12 +31,12 @@ class Cell:
         return f"{self.mean:.4g}" + ("" if self.deviation is None else f" ± {self.deviation:.2g}")
 
 
-def cells_of(config: SweepConfig, figures: Figures) -> dict[Values, dict[str, Cell]]:
+def cells_of(config: SweepConfig, figures: Figures) -> dict[Combination, dict[str, Cell]]:
     """The cells of each combination by the metric's name; without an entry where no run has ended well."""
-    found: dict[Values, dict[str, Cell]] = {}
-    for values in config.combinations:
-        runs = [each for point, each in figures.items() if point.values == values]
-        found[values] = {metric.name: Cell.of([run[metric.name] for run in runs]) for metric in config.metrics if runs}
+    found: dict[Combination, dict[str, Cell]] = {}
+    for choices in config.combinations:
+        runs = [each for point, each in figures.items() if point.choices == choices]
+        found[choices] = {metric.name: Cell.of([run[metric.name] for run in runs]) for metric in config.metrics if runs}
     return found
 
 
@@ -56,9 +55,9 @@ def _document(config: SweepConfig, points: Sequence[Point], figures: Figures, or
     if config.published:
         columns.append(f"{config.published.source}")
     rows = []
-    for index, (values, cells) in enumerate(cells_of(config, figures).items()):
+    for index, (choices, cells) in enumerate(cells_of(config, figures).items()):
         runs = max((cell.runs for cell in cells.values()), default=0)
-        row = [as_text(value) for _, value in values]
+        row = [choice.value for choice in choices]
         row += [str(cells.get(name, "-")) for name in names]
         row.append(str(runs) if runs == len(config.seeds) else f"{runs} of {len(config.seeds)}")
         if config.published:
@@ -69,7 +68,7 @@ def _document(config: SweepConfig, points: Sequence[Point], figures: Figures, or
     yield from table_lines(
         ["Run", "Seed", *names],
         (
-            [folder_name(point.values), str(point.seed), *(_figure(figures.get(point), name) for name in names)]
+            [folder_name(point.choices), str(point.seed), *(_figure(figures.get(point), name) for name in names)]
             for point in points
         ),
     )
@@ -79,7 +78,7 @@ def _figure(run: Mapping[str, float] | None, name: str) -> str:
     return "-" if run is None else f"{run[name]:.5g}"
 
 
-def _draw(config: SweepConfig, cells: Mapping[Values, Mapping[str, Cell]], path: Path) -> None:
+def _draw(config: SweepConfig, cells: Mapping[Combination, Mapping[str, Cell]], path: Path) -> None:
     """One panel for each metric, over the values of the first key; a line for each combination of the others."""
     try:
         import matplotlib
@@ -91,33 +90,36 @@ def _draw(config: SweepConfig, cells: Mapping[Values, Mapping[str, Cell]], path:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    places, labels = _places(next(iter(config.grid.values())))
+    axis, choices = next(iter(config.axes.items()))
+    places = _places(choices)
     lines: dict[str, list[tuple[float, Mapping[str, Cell]]]] = {}
-    for values, found in cells.items():
+    for combination, found in cells.items():
         if found:
-            lines.setdefault(folder_name(values[1:]), []).append((places[as_text(values[0][1])], found))
-    panels, axes = plt.subplots(
+            lines.setdefault(folder_name(combination[1:]), []).append((places[combination[0].value], found))
+    picture, panels = plt.subplots(
         1, len(config.metrics), figsize=(5 * len(config.metrics), 3.6), squeeze=False, layout="constrained"
     )
-    for axis, metric in zip(axes[0], config.metrics, strict=True):
+    for panel, metric in zip(panels[0], config.metrics, strict=True):
         for name, line in lines.items():
-            x, found = zip(*sorted(line, key=lambda each: each[0]), strict=True)
-            heights = [each[metric.name].mean for each in found]
-            bars = [each[metric.name].deviation or 0.0 for each in found]
-            axis.errorbar(x, heights, yerr=bars, marker="o", capsize=3, label=name)
-        axis.set_xlabel(short(next(iter(config.grid))))
-        axis.set_ylabel(metric.name)
-        axis.set_xticks(list(places.values()), labels)
+            seen = [(place, found[metric.name]) for place, found in sorted(line, key=lambda each: each[0])]
+            places_seen, heights = [place for place, _ in seen], [cell.mean for _, cell in seen]
+            panel.errorbar(
+                places_seen, heights, [cell.deviation or 0.0 for _, cell in seen], marker="o", capsize=3, label=name
+            )
+        panel.set_xlabel(short(axis))
+        panel.set_ylabel(metric.name)
+        panel.set_xticks(list(places.values()), list(places))
         if len(lines) > 1:
-            axis.legend(fontsize="small")
+            panel.legend(fontsize="small")
     with atomic_path(path) as temporary:
-        panels.savefig(temporary, dpi=150)
-    plt.close(panels)
+        picture.savefig(temporary, dpi=150)
+    plt.close(picture)
 
 
-def _places(values: Sequence[Any]) -> tuple[dict[str, float], list[str]]:
-    """Where values lie on the axis: numbers at themselves, others one beside the other."""
-    names = [as_text(value) for value in values]
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        return dict(zip(names, map(float, values), strict=True)), names
-    return {name: float(index) for index, name in enumerate(names)}, names
+def _places(choices: Sequence[Choice]) -> dict[str, float]:
+    """Where the choices lie on the axis: numbers at themselves, others one beside the other."""
+    names = [choice.value for choice in choices]
+    try:
+        return {name: float(name) for name in names}
+    except ValueError:
+        return {name: float(index) for index, name in enumerate(names)}

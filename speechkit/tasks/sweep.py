@@ -12,7 +12,7 @@ from speechkit.common import marks
 from speechkit.common.errors import SpeechkitError, UsageError
 from speechkit.common.files import write_json
 from speechkit.common.jobs import Ended, Job, last_lines, run_jobs
-from speechkit.report.sweep import Point, SweepConfig, as_words, points_of
+from speechkit.report.sweep import Combination, Point, SweepConfig, as_words, points_of
 
 log = logging.getLogger(__name__)
 LAST_STAGE, LAST_PRETRAINING_STAGE = 8, 5
@@ -85,13 +85,13 @@ class Sweep:
     def __init__(self, config: SweepConfig, out: Path, launcher: Launcher, given: Sequence[str] = ()) -> None:
         self.config, self.out, self.launcher = config, out, launcher
         self.points = points_of(config, out)
-        self.fixed = (*as_words(tuple(config.options.items())), *given)
+        self.fixed = (*as_words(config.options.items()), *given)
         self.figures: dict[Point, dict[str, float]] = {}
         self.failed: list[str] = []
 
     def check(self) -> None:
         """Let the recipe read the options, keys and values of each combination; a bad one is a `UsageError`."""
-        combinations = [as_words(values) for values in self.config.combinations]
+        combinations = [_words_of(choices) for choices in self.config.combinations]
         runs = [Run("", self.out, (*self.fixed, *words), LAST_STAGE, LAST_STAGE) for words in combinations]
         for words, plan in zip(combinations, self._plans(runs), strict=True):
             if plan.code:
@@ -126,8 +126,8 @@ class Sweep:
         """Stages before those of the points, for each combination of recipe options: these may make other data."""
         folder, last = self.out / "shared", self.config.stage - 1
         found: dict[tuple[str, ...], Run] = {}
-        for values in self.config.combinations:
-            options = as_words([(key, value) for key, value in values if " " not in key])
+        for choices in self.config.combinations:
+            options = _words_of(choices, only_options=True)
             words = (*self.fixed, *options, "--exp", str(folder / "exp"))
             found[words] = Run(" ".join([f"stages 0 to {last}", *options]), folder, words, 0, last)
         return list(found.values()) if last >= 0 else []
@@ -181,7 +181,7 @@ class Sweep:
 
     def _run_of(self, point: Point) -> Run:
         folders = point.folders
-        words = (*self.fixed, *as_words(point.values), "--seed", str(point.seed), "--exp", str(folders["exp"]))
+        words = (*self.fixed, *_words_of(point.choices), "--seed", str(point.seed), "--exp", str(folders["exp"]))
         words += ("--pretrained", str(folders["pretrained"]), "--results", str(point.folder / "RESULTS.md"))
         return Run(point.name, point.folder, words, self.config.stage, self.config.stop_stage, point)
 
@@ -237,12 +237,12 @@ class Sweep:
                     "points would overwrite it for each other; raise stage, or mend the recipe"
                 )
             found = dict.fromkeys(Path(name) for name in INPUT.findall(plan.text))
-            inputs[_values(run)] = tuple(path for path in found if self.out not in path.parents)
-        return [replace(run, needs=(*run.needs, *inputs[_values(run)])) for run in runs]
+            inputs[_choices(run)] = tuple(path for path in found if self.out not in path.parents)
+        return [replace(run, needs=(*run.needs, *inputs[_choices(run)])) for run in runs]
 
     def _one_each(self, runs: Sequence[Run]) -> list[Run]:
         """The first run of each combination."""
-        return list({_values(run): run for run in reversed(runs)}.values())[::-1]
+        return list({_choices(run): run for run in reversed(runs)}.values())[::-1]
 
     # ---- calls of the recipe -----------------------------------------------------------------------------------
 
@@ -263,5 +263,11 @@ class Sweep:
         return Plan(result.returncode, result.stdout)
 
 
-def _values(run: Run) -> str:
-    return repr(run.point and run.point.values)
+def _words_of(choices: Combination, *, only_options: bool = False) -> list[str]:
+    """What choices give the recipe, all of it or without values of configurations."""
+    settings = [setting for choice in choices for setting in choice.settings]
+    return as_words((key, value) for key, value in settings if not only_options or " " not in key)
+
+
+def _choices(run: Run) -> Combination:
+    return run.point.choices if run.point else ()

@@ -122,6 +122,34 @@ def test_result_is_the_mean_of_the_best_or_the_best(tmp_path: Path) -> None:
         assert torch.equal(result[name], expected[name])
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_stochastic_gradient_descent_is_the_formula_and_resumes(tmp_path: Path, momentum: float) -> None:
+    class NoDropout(Regression):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = nn.Sequential(nn.Linear(3, 2))
+
+    settings: dict[str, object] = {
+        "optimizer": "sgd", "momentum": momentum, "weight_decay": 0.0, "clip_norm": 1e9, "average_best": 1,
+        "max_updates": 6, "schedule": ScheduleConfig(peak=0.02, warmup=0.0, hold=1.0),
+    }  # fmt: skip
+    task, data = NoDropout(), Data()
+    weights = [each.detach().clone().requires_grad_() for each in task.module.parameters()]
+    velocities = [torch.zeros_like(each) for each in weights]
+    for inputs, targets in data.epoch(0, 0):
+        loss = (inputs @ weights[0].T + weights[1] - targets).square().sum() / len(inputs)
+        for index, gradient in enumerate(torch.autograd.grad(loss, weights)):
+            velocities[index] = momentum * velocities[index] + gradient
+        weights = [(w - 0.02 * v).detach().requires_grad_() for w, v in zip(weights, velocities, strict=True)]
+        if len(data.seen) == 6:
+            break
+    with pytest.raises(KilledError):
+        train(tmp_path, Data(stop_at=5), NoDropout(), **settings)
+    found = train(tmp_path, Data(), NoDropout(), **settings)
+    for expected, name in zip(weights, ("0.weight", "0.bias"), strict=True):
+        torch.testing.assert_close(found[name], expected.detach(), atol=1e-6, rtol=1e-5)
+
+
 def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
     class Joined(Data):
         def epoch(self, epoch: int, skip: int) -> Iterator[Sample]:
