@@ -47,6 +47,12 @@ export PYTHONUTF8=1               # file names are UTF-8 in Python too, whatever
 . "$SPEECHKIT_ROOT/utils/steps.sh"
 # shellcheck source=utils/dry_run.sh
 . "$SPEECHKIT_ROOT/utils/dry_run.sh"
+# shellcheck source=utils/features.sh
+. "$SPEECHKIT_ROOT/utils/features.sh"
+# shellcheck source=utils/language_models.sh
+. "$SPEECHKIT_ROOT/utils/language_models.sh"
+# shellcheck source=utils/sweep.sh
+. "$SPEECHKIT_ROOT/utils/sweep.sh"
 
 # ---- options of every recipe -----------------------------------------------------------------------------------
 
@@ -57,17 +63,6 @@ system_names() {
         names+=,${file%.sh}
     done
     printf %s "${names#,}"
-}
-
-# ",NAME" for each conf/lm_NAME.yaml: neural models of the search with a language model.
-neural_lm_names() {
-    local file
-    for file in conf/lm_*.yaml; do
-        file=${file##*/lm_}
-        if [[ $file != '*.yaml' ]]; then
-            printf ',%s' "${file%.yaml}"
-        fi
-    done
 }
 
 # shellcheck disable=SC2034       # recipes and systems use them
@@ -252,57 +247,6 @@ begin() {
     fi
 }
 
-# Hands over to speechkit, which calls this recipe for each point of the grid.
-run_sweep() {
-    local name words=(--config "$sweep" --nj "$nj")
-    if given stage || given stop-stage || [[ $force == true ]]; then
-        usage_error "--sweep takes no --stage, --stop-stage or --force: its file names the stages"
-    fi
-    for name in "${option_names[@]}"; do
-        if ! given "$name" || [[ ${option_types[$name]} == key=value ]]; then
-            continue
-        fi
-        case $name in
-            sweep | nj | dry-run) ;;
-            exp | jobs) words+=("--${name/exp/out}=${option_given[$name]}") ;;
-            *) words+=("--given=--$name" "--given=${option_given[$name]}") ;;
-        esac
-    done
-    words+=("${given_pairs[@]/#/--given=}")
-    if [[ $dry_run == true ]]; then
-        words+=(--dry-run)
-    fi
-    exec speechkit sweep --recipe "./$recipe_name" "${words[@]}" "${launch[@]/#/--launch=}"
-}
-
-# Takes a name of --lm apart: what is searched, and how.
-# shellcheck disable=SC2034       # recipes use ngram_order
-choose_search() {
-    if [[ $lm == none ]]; then
-        if given decode && [[ $decode != greedy ]]; then
-            usage_error "--lm none leaves greedy decoding: leave out --decode $decode"
-        fi
-        lm='' decode=greedy
-    elif [[ -n $lm && ! -f $lm ]]; then
-        lm_name=$lm lm=''
-    fi
-    if [[ $lm_name == 4gram ]]; then
-        if given ngram-order; then
-            usage_error "--lm 4gram and --ngram-order choose the same: give one of them"
-        fi
-        ngram_order=4
-    elif is_neural && [[ $decode == wfst || $rescore != none ]]; then
-        usage_error "--lm $lm_name goes with beam search and without --rescore: a graph holds an n-gram, and lists one neural score"
-    fi
-    if [[ $decode == beam || (-n $lm_name && $decode == both) ]]; then
-        search=beam
-    fi
-}
-
-is_neural() {
-    [[ -n $lm_name && $lm_name != 4gram ]]
-}
-
 # A wrong key or value shows at once, not when training starts.
 check_config() {
     if [[ -f $config ]] && { given config || ((${#overrides[@]} > 0)); }; then
@@ -337,82 +281,6 @@ stage() {
 
 in_range() {
     [[ $mode != help ]] && ((stage <= stage_number && stage_number <= stop_stage))
-}
-
-# language_models TEXT: the n-gram, the graph that holds it, and the neural models that were asked for. Sets lm, if the user
-# did not.
-# shellcheck disable=SC2154       # recipes set lang and ngram_order
-language_models() {
-    local text=$1 ngram=$lang/lm.arpa
-    if [[ $lm_name == 4gram ]]; then
-        ngram=$lang/lm_4gram.arpa
-    fi
-    step "$ngram" --needs "$text" -- speechkit ngram --text "$text" --order "$ngram_order" --out "$ngram"
-    if is_neural; then
-        neural_lm "$text" "$lang/lm_$lm_name"
-        lm=$lang/lm_$lm_name/final
-    fi
-    lm=${lm:-$ngram}
-    graph=$lang/graph${lm_name:+_$lm_name}
-    if [[ $decode != greedy && $search == wfst ]]; then
-        step "$graph" --needs "$lang" --needs "$lm" -- speechkit graph --lang "$lang" --lm "$lm" --out "$graph"
-    fi
-    if [[ $rescore == transformer ]]; then
-        neural_lm "$text" "$lang/lm_transformer"
-    fi
-}
-
-# neural_lm TEXT OUT: a step that trains one; dev chooses its best weights.
-neural_lm() {
-    step "$2" --needs "$1" --needs "$lang" --needs "$data/valid" --needs "$lm_config" --keep -- \
-        speechkit lm --config "$lm_config" --text "$1" --dev-cuts "$data/valid/cuts_dev.jsonl.gz" --lang "$lang" \
-        --out "$2" --seed "$seed"
-}
-
-# Sets method and model: the search with the language model, as options of speechkit decode.
-# shellcheck disable=SC2034,SC2154
-language_model_search() {
-    method=$search model=(--lm "$lm")
-    if [[ $method == wfst ]]; then
-        model=(--graph "$graph")
-        if [[ $fsa_engine == k2 ]]; then
-            model+=(--wfst-backend k2)
-        fi
-    fi
-}
-
-# Sets unlabelled, audio to pre-train on, and takes log-mel features with the transcripts that training may use.
-# shellcheck disable=SC2034       # systems use it
-labelled_part() {
-    unlabelled=$data/valid labelled_percent=$labels
-    if ((labels < 100)); then
-        SPEECHKIT_CORPUS+=", $labels % of the labels"
-    fi
-    take_features "$data/fbank"
-}
-
-# take_features DIR: sets features and labelled, what is decoded and what training sees of it. A system with features of
-# its own calls it again, and hidden_features does.
-# shellcheck disable=SC2034       # systems use them
-take_features() {
-    features=$1 labelled=$1
-    if ((labelled_percent < 100)); then
-        labelled=$(dirname -- "$1")/labelled-$labelled_percent
-        step "$labelled" --needs "$features" -- \
-            speechkit subset --in "$features" --out "$labelled" --percent "$labelled_percent"
-    fi
-}
-
-# hidden_features MODEL LAYER [CODES]: a step that stores a layer of MODEL; the features that the system then takes.
-# CODES are what MODEL reads, if not audio.
-hidden_features() {
-    local folder=$pretrained${data#data}${3:+/of-codes}/features inputs=(--needs "$1" --needs "$data/valid") words=()
-    if (($# > 2)); then
-        inputs+=(--needs "$3") words=(--codes "$3")
-    fi
-    step "$folder" "${inputs[@]}" -- \
-        speechkit features --in "$data/valid" --out "$folder" --checkpoint "$1" --layer "$2" "${words[@]}" --nj "$nj"
-    take_features "$folder"
 }
 
 alignment_stage() {
