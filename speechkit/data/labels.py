@@ -19,6 +19,7 @@ from speechkit.common.files import atomic_path
 from speechkit.data.manifests import read_lines
 
 KIND = np.dtype("<u2")
+UNKNOWN = "<unk>"  # the name of what the training set did not have
 Labels = npt.NDArray[np.integer]
 
 

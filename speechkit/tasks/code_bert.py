@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import read_json
 from speechkit.config.load import from_dict, to_dict
-from speechkit.data.labels import LabelFile
+from speechkit.data.labels import UNKNOWN, LabelFile
 from speechkit.lm.code_pieces import CodePieces, count_codes
 from speechkit.lm.token_file import SentenceBatch, SentenceBatches, batches_by_length
 from speechkit.models.code_bert import CodeBert, CodeBertLoss
@@ -25,7 +25,6 @@ from speechkit.train.trainer import TrainConfig, Validation
 
 log = logging.getLogger(__name__)
 NAME, TASK = "code-bert", "task.json"
-UNKNOWN = "<unk>"  # the name of all codes that were not seen in training
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,13 +19,12 @@ import torch
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import write_json
 from speechkit.data.alignments import read_spoken
-from speechkit.data.labels import KIND, LabelWriter
+from speechkit.data.labels import KIND, UNKNOWN, LabelWriter
 from speechkit.nn.quantise import perplexity
 from speechkit.tasks.frame_stream import Waveforms, map_waveforms
 from speechkit.tasks.sources import FrameCodes
 
 log = logging.getLogger(__name__)
-UNKNOWN = "<unk>"  # of tuples that are in no frame of the training set
 MOST_NAMES = int(np.iinfo(KIND).max) + 1
 Codes = npt.NDArray[np.int64]
 
