@@ -133,6 +133,15 @@ def test_sizes_of_the_papers() -> None:
     assert round(gated / 1e6, 1) == 17.2
 
 
+@pytest.mark.parametrize("path", ["timit/conf/conv.yaml", "wsj/conf/gated-conv.yaml"])
+def test_models_of_the_miniatures_fit_a_laptop_and_give_a_frame_every_20_ms(path: str) -> None:
+    config = load_config(CtcConfig, EGS / path).conv
+    assert config is not None
+    model = ConvModel(config, 50)
+    assert sum(each.numel() for each in model.parameters()) < 3e6
+    assert model.output_lengths(torch.tensor([100, 101])).tolist() == [50, 51]
+
+
 @pytest.mark.parametrize("activation", ["prelu", "glu"])
 def test_the_scale_of_the_features_arrives_at_the_last_layer(activation: Activation) -> None:
     """In training, dropout included: neither vanishing nor growing over many layers."""
