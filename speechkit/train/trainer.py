@@ -25,6 +25,7 @@ from speechkit.train.log import TrainingLog
 from speechkit.train.schedule import ScheduleConfig, learning_rate
 
 log = logging.getLogger(__name__)
+FUSED_SINCE = (2, 4)  # torch, on CPUs; that of k2's environment is older
 Batch = TypeVar("Batch")
 BatchTaken = TypeVar("BatchTaken", contravariant=True)
 BatchGiven = TypeVar("BatchGiven", covariant=True)
@@ -295,8 +296,10 @@ def _optimizer(module: nn.Module, config: TrainConfig, device: torch.device) -> 
     groups, rate = _parameter_groups(module, config.weight_decay), config.schedule.peak
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
-    fused = device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(groups, lr=rate, betas=config.betas, eps=config.eps, fused=fused)
+    version = tuple(int(number) for number in torch.__version__.split(".")[:2])
+    has_kernels = device.type in ("cpu", "cuda") and version >= FUSED_SINCE
+    fused: dict[str, Any] = {"fused": True} if has_kernels else {}
+    return torch.optim.AdamW(groups, lr=rate, betas=config.betas, eps=config.eps, **fused)
 
 
 def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
