@@ -61,6 +61,15 @@ def test_training_on_features_of_a_pretrained_model(path: Path) -> None:
     assert config.model.in_dim == pretraining.wav2vec.encoder.extractor.dim
 
 
+@pytest.mark.parametrize("path", sorted(EGS.glob("*/conf/cpc.yaml")), ids=name)
+def test_acoustic_models_read_the_contexts_of_a_pretraining(path: Path) -> None:
+    config = load_config(CtcConfig, path)
+    pretraining = load_config(PretrainConfig, path.with_name(f"{path.stem}_pretrain.yaml"))
+    assert pretraining.method == path.stem
+    assert config.model.in_dim == pretraining.cpc.encoder.context_dim
+    assert sum(parameter.numel() for parameter in model_of(pretraining).parameters()) < 5e6
+
+
 @pytest.mark.parametrize("path", sorted(set(PAPER.glob("[wh]*.yaml")) - set(PRETRAINING)), ids=name)
 def test_fine_tuning_of_the_papers(path: Path) -> None:
     config = load_config(CtcConfig, path)

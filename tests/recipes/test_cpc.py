@@ -1,0 +1,66 @@
+"""What `--system cpc` does in stages 4 to 7, as `--dry-run` shows it."""
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+EGS = Path(__file__).parents[2] / "egs"
+
+
+def commands(recipe: str, *options: str) -> list[list[str]]:
+    """The commands of a dry run of stages 4 to 7."""
+    call = [
+        "bash",
+        str(EGS / recipe / "run.sh"),
+        "--dry-run",
+        "--stage",
+        "4",
+        "--stop-stage",
+        "7",
+        "--decode",
+        "greedy",
+    ]
+    result = subprocess.run([*call, *options], capture_output=True, text=True, check=True)
+    lines = [line.split(None, 1) for line in result.stdout.splitlines()]
+    return [shlex.split(parts[1]) for parts in lines if len(parts) == 2 and parts[0] == "command"]
+
+
+def value(command: list[str], option: str) -> str:
+    return command[command.index(option) + 1]
+
+
+def of(found: list[list[str]], name: str) -> list[list[str]]:
+    return [command for command in found if command[1] == name]
+
+
+@pytest.mark.parametrize("labels", ["10", "100"])
+def test_contexts_are_what_is_trained_on_and_decoded_from(labels: str) -> None:
+    """The labelled part is one of the contexts too; phones and speakers are probed from three sources."""
+    found = commands("timit", "--system", "cpc", "--labels", labels)
+    (pretraining,), (features,), (training,) = (of(found, name) for name in ("pretrain", "features", "train"))
+    folder, model = value(features, "--out"), f"{value(pretraining, '--out')}/final"
+    assert (folder, value(features, "--in")) == ("exp/cpc-pretrained/features", "data/valid")
+    assert (value(features, "--checkpoint"), value(features, "--layer")) == (model, "2")
+    subsets = of(found, "subset")
+    assert [(value(each, "--in"), value(each, "--percent")) for each in subsets] == [(folder, "10")] * (labels == "10")
+    assert value(training, "--data") == (value(subsets[0], "--out") if subsets else folder)
+    decoded = [value(each, "--cuts") for each in of(found, "decode")]
+    assert decoded == [f"{folder}/cuts_{name}.jsonl.gz" for name in ("dev", "test")]
+    probes = [(value(each, "--target"), "--random" in each, "--checkpoint" in each) for each in of(found, "probe")]
+    assert probes == [
+        (target, random, checkpoint)
+        for random, checkpoint in ((True, True), (False, False), (False, True))
+        for target in ("phone", "speaker")
+    ]
+
+
+@pytest.mark.parametrize("system", ["fbank", "wav2vec2"])
+def test_other_systems_decode_from_log_mel(system: str) -> None:
+    found = commands("timit", "--system", system, "--labels", "10")
+    assert value(of(found, "train")[0], "--data") == "data/labelled-10"
+    assert value(of(found, "decode")[0], "--cuts") == "data/fbank/cuts_dev.jsonl.gz"
+    found = commands("librispeech", "--system", system, "--labels", "10h")
+    assert value(of(found, "train")[0], "--data") == "data/10h-dev-clean-test-clean/fbank"
+    assert value(of(found, "decode")[0], "--cuts") == "data/10h-dev-clean-test-clean/fbank/cuts_dev.jsonl.gz"
