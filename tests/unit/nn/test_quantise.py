@@ -82,7 +82,8 @@ def test_padding_counts_for_nothing() -> None:
         torch.testing.assert_close(both.vectors[n, : lengths[n]], each.vectors[0])
         assert torch.equal(both.codes[n, : lengths[n]], each.codes[0])
     frames = lengths.double() / lengths.sum()
-    assert float(both.loss) == pytest.approx(sum(float(w * each.loss) for w, each in zip(frames, alone, strict=True)))
+    losses = [each.loss.item() for each in alone]
+    assert both.loss.item() == pytest.approx(sum(float(w) * loss for w, loss in zip(frames, losses, strict=True)))
     torch.testing.assert_close(both.used, sum((w * each.used).float() for w, each in zip(frames, alone, strict=True)))
 
 
