@@ -14,6 +14,7 @@ test_set=eval92
 verbalised=keep
 lm_text=transcripts
 ngram_order=3
+repetitions=0
 labels=100
 max_bad_ratio=0.05
 option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
@@ -23,10 +24,14 @@ option test_set one-of:dev93,dev93-5k,eval92,eval92-5k,eval93,eval93-5k "test se
 option verbalised one-of:keep,drop "training utterances in which punctuation is spoken"
 option lm_text one-of:transcripts,corpus "text of the language model: training transcripts or the corpus's newspaper text"
 option ngram_order int:1..6 "order of the word language model"
+option repetitions int:0..2 "symbols for repeated letters, as in \"an1\": 2 make the 31 graphemes of wav2vec"
 option labels int:1..100 "percent of the transcripts that training uses; the language model reads all"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 sets=$train_set-$dev_set-$test_set-$verbalised     # each choice of sets has its own data and experiments
+if ((repetitions > 0)); then
+    sets+=-repetitions$repetitions
+fi
 data=data/$sets
 if ! given exp; then
     exp=$exp/$sets
@@ -57,7 +62,8 @@ labelled_part
 
 stage 2 "language: characters, n-gram model, decoding graph"
 step "$lang" --needs "$data/valid" -- \
-    speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char --out "$lang"
+    speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char \
+    --repetitions "$repetitions" --out "$lang"
 text=$lang/lm_text.txt
 if [[ $lm_text == corpus ]]; then
     text=$data/manifests/lm_text.txt.gz

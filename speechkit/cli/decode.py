@@ -109,12 +109,12 @@ def _rescores(args: argparse.Namespace) -> bool:
 
 def _method_name(args: argparse.Namespace) -> str:
     """What tells one way to decode from others in a table of results."""
-    from speechkit.tasks.language_model import LanguageModel
+    from speechkit.tasks.language_model import model_name
 
     if _rescores(args):
         return f"{args.method}, neural LM"
     if args.method != "greedy" and is_neural(args):
-        return f"{args.method}, {LanguageModel.load(args.lm).name}"
+        return f"{args.method}, {model_name(args.lm)}"
     return str(args.method)
 
 

@@ -19,6 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="none: characters without marks between words, each scored by itself, as for Mandarin (unit char)",
     )
     parser.add_argument(
+        "--repetitions",
+        type=int,
+        choices=range(10),
+        default=0,
+        help='symbols for repeated letters, as in "an1" for "ann", for unit char: 2 make the 31 graphemes of wav2vec',
+    )
+    parser.add_argument(
         "--vocab-size", type=int, help="tokens with the blank, for the units bpe and unigram (500 if not given)"
     )
     parser.add_argument(
@@ -41,7 +48,8 @@ def run(args: argparse.Namespace) -> None:
     lexicon = Lexicon.read(args.lexicon) if args.lexicon else None
     texts = (fields.get("text", "") for fields in supervisions)
     more = (line for _, line in numbered_lines(args.text, "correct --text")) if args.text else ()
-    lang = make_lang(args.unit, itertools.chain(texts, more), args.phone_set, lexicon, args.boundary, args.vocab_size)
+    words = itertools.chain(texts, more)
+    lang = make_lang(args.unit, words, args.phone_set, lexicon, args.boundary, args.vocab_size, args.repetitions)
     sentences = [lang.reference(fields) for fields in supervisions]
     if not any(sentences):
         raise SpeechkitError(f"{args.cuts} holds no '{lang.field}' to learn a language from; prepare the corpus again")

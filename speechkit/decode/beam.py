@@ -26,6 +26,7 @@ from speechkit.common.files import require_file
 from speechkit.decode.fusion import MOST_BYTES, Prefix, PrefixTree, TokenModel, fused_model
 from speechkit.text.lang import Lang
 from speechkit.text.pieces import WORD_START
+from speechkit.text.repetitions import unfolded
 from speechkit.text.tokens import WORD_BOUNDARY
 
 BLANK_ID = 0
@@ -179,8 +180,8 @@ class BeamSearch:
         words, begun = self._words(result), ""
         if self.spelled and self.lang.unit != "phone":
             ended = max((place for place, index in enumerate(result.words) if index >= 0), default=0)
-            symbols = self.lang.tokens.symbols(_collapse(result.tokens[ended:]))
-            begun = "".join(symbols[symbols[:1] == [WORD_BOUNDARY] :]).replace(WORD_START, "")
+            symbols = unfolded(self.lang.tokens.symbols(_collapse(result.tokens[ended:])), self.lang.repetitions)
+            begun = "".join(symbols).replace(WORD_BOUNDARY, "").replace(WORD_START, "")
         model = tree.model
         history = tree.follow(tree.root, (token for word in words for token in model.encode_word(word)))
         return tree.follow(history, model.encode_begun(begun))

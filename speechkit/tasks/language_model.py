@@ -73,11 +73,6 @@ class LanguageModel:
             self.module = TransformerLm(config.model, len(units))
 
     @property
-    def name(self) -> str:
-        """Units and architecture, for tables of results."""
-        return f"{self.units.unit} {'Transformer LM' if self.config.conv is None else 'ConvLM'}"
-
-    @property
     def scored_tokens(self) -> int:
         """Tokens of a batch that needs little memory, padding included."""
         return max(1, min(SCORED_TOKENS, SCORED_LOGITS // len(self.units)))
@@ -111,12 +106,23 @@ class LanguageModel:
         Raises:
             SpeechkitError: the folder holds no language model, or a damaged one.
         """
-        document = read_json(folder / TASK) if (folder / TASK).is_file() else {}
-        if document.get("task") != "lm":
-            raise SpeechkitError(f"{folder} is not a neural language model; `speechkit lm` writes one to OUT/final")
+        document = _document(folder)
         model = cls(from_dict(LmConfig, document["config"], str(folder / TASK)), Units.from_state(document["units"]))
         load_module(model.module, folder / MODEL)
         return model
+
+
+def model_name(folder: Path) -> str:
+    """Units and architecture of a saved `LanguageModel`, for tables of results."""
+    document = _document(folder)
+    return f"{document['units']['unit']} {'ConvLM' if document['config'].get('conv') else 'Transformer LM'}"
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = read_json(folder / TASK) if (folder / TASK).is_file() else {}
+    if document.get("task") != "lm":
+        raise SpeechkitError(f"{folder} is not a neural language model; `speechkit lm` writes one to OUT/final")
+    return document
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from speechkit.common.names import nearest
 from speechkit.text.lexicon import Lexicon
 from speechkit.text.phones import PHONE_SETS, fold
 from speechkit.text.pieces import KINDS, WORD_START, Pieces, learn_pieces
+from speechkit.text.repetitions import folded, unfolded
+from speechkit.text.repetitions import symbols as repetition_symbols
 from speechkit.text.segment import Segmenter
 from speechkit.text.tokens import WORD_BOUNDARY, TokenTable
 
@@ -36,6 +38,7 @@ class Lang:
         phone_set: 61, 48 or 39 when TIMIT phones are recognised as such, else None (also for words spelled in phones).
         boundary: "none" for characters that are words themselves, as for Mandarin: text is recognised without spaces.
         pieces: what spells words in the units "bpe" and "unigram".
+        repetitions: of a letter that one symbol tells at most, in unit "char"; 0 where letters are repeated themselves.
     """
 
     unit: str
@@ -44,6 +47,7 @@ class Lang:
     phone_set: int | None = None
     boundary: str = "word"
     pieces: Pieces | None = None
+    repetitions: int = 0
 
     @property
     def field(self) -> str:
@@ -117,7 +121,8 @@ class Lang:
         if self.pieces:
             return "".join(symbols).replace(WORD_START, " ").split()
         if self.unit == "char" and self.boundary == "word":
-            return "".join(symbols).replace(WORD_BOUNDARY, " ").split()
+            letters = unfolded(symbols, self.repetitions)
+            return "".join(letters).replace(WORD_BOUNDARY, " ").split()
         if self._spelled_in_phones:
             return self._segmenter.words(symbols)
         return symbols
@@ -134,7 +139,7 @@ class Lang:
         if self.pieces:
             return self.pieces.spelled(word)
         if self.unit == "char":
-            return [*word, WORD_BOUNDARY] if self.boundary == "word" else [word]
+            return [*folded(word, self.repetitions), WORD_BOUNDARY] if self.boundary == "word" else [word]
         return self.lexicon.spellings(word)[0] if self._spelled_in_phones else [word]
 
     def state(self) -> dict[str, Any]:
@@ -144,6 +149,7 @@ class Lang:
             "unit": self.unit,
             "phone_set": self.phone_set,
             "boundary": self.boundary,
+            "repetitions": self.repetitions,
             "pieces": base64.b64encode(self.pieces.model).decode() if self.pieces else None,
             "tokens": list(self.tokens)[1:],
             "lexicon": lexicon,
@@ -151,11 +157,12 @@ class Lang:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Lang":
-        """The inverse of `state`; checkpoints from before there were pieces lack two of its values."""
+        """The inverse of `state`; older checkpoints lack some of its values."""
         lexicon = Lexicon((word, tuple(spelling)) for word, spelling in state["lexicon"])
         pieces = Pieces(base64.b64decode(state["pieces"])) if state.get("pieces") else None
         tokens, boundary = TokenTable(state["tokens"]), state.get("boundary", "word")
-        return cls(state["unit"], tokens, lexicon, state["phone_set"], boundary, pieces)
+        repetitions = state.get("repetitions", 0)
+        return cls(state["unit"], tokens, lexicon, state["phone_set"], boundary, pieces, repetitions)
 
     def save(self, folder: Path) -> None:
         """Write `tokens.txt`, `lexicon.txt`, `lang.json` and, where there are pieces, `pieces.model`."""
@@ -166,6 +173,7 @@ class Lang:
         description = {
             "unit": self.unit,
             "boundary": self.boundary,
+            "repetitions": self.repetitions,
             "field": self.field,
             "phone_set": self.phone_set,
             "scored_phones": self.scored_phones,
@@ -186,8 +194,8 @@ class Lang:
                 f"{folder}/lexicon.txt uses '{unknown[0]}', which tokens.txt lacks; run `speechkit lang` again"
             )
         pieces = Pieces.read(folder / PIECES) if description["unit"] in KINDS else None
-        boundary = description.get("boundary", "word")
-        return cls(description["unit"], tokens, lexicon, description["phone_set"], boundary, pieces)
+        boundary, repetitions = description.get("boundary", "word"), description.get("repetitions", 0)
+        return cls(description["unit"], tokens, lexicon, description["phone_set"], boundary, pieces, repetitions)
 
 
 def make_lang(
@@ -197,6 +205,7 @@ def make_lang(
     lexicon: Lexicon | None = None,
     boundary: str = "word",
     vocab_size: int | None = None,
+    repetitions: int = 0,
 ) -> Lang:
     """Build the language of a recipe from its training text.
 
@@ -208,12 +217,15 @@ def make_lang(
         lexicon: words spelled in phones, with unit "phone" only.
         boundary: "none" makes a word of each character, with unit "char" only.
         vocab_size: tokens with the blank, for "bpe" and "unigram" only (500 where left out).
+        repetitions: of a letter that one symbol tells at most, with unit "char" and boundaries only.
 
     Raises:
         UsageError: unknown unit or phone set, or an option of another unit.
         SpeechkitError: no words in `texts`.
     """
     _check_options(unit, lexicon, boundary, vocab_size)
+    if repetitions and (unit != "char" or boundary == "none"):
+        raise UsageError(f"repetitions go with unit char and boundary word, not with {unit} and {boundary}")
     if unit == "phone":
         return _lang_of_phones(phone_set) if lexicon is None else _lang_of_lexicon(lexicon)
     counts = Counter(word for text in texts for word in text.split())
@@ -226,7 +238,7 @@ def make_lang(
     if boundary == "none":
         return Lang(unit, TokenTable(letters), _own_words(letters), boundary=boundary)
     if unit == "char":
-        return _lang_of_characters(words, letters)
+        return _lang_of_characters(words, letters, repetitions)
     pieces = learn_pieces(unit, counts, vocab_size or DEFAULT_VOCAB_SIZE)
     spelled = Lexicon((word, pieces.spelled(word)) for word in words)
     return Lang(unit, TokenTable(pieces.symbols), spelled, pieces=pieces)
@@ -257,14 +269,18 @@ def _lang_of_lexicon(lexicon: Lexicon) -> Lang:
     return Lang("phone", TokenTable([WORD_BOUNDARY, *lexicon.tokens]), spelled)
 
 
-def _lang_of_characters(words: Sequence[str], letters: Sequence[str]) -> Lang:
+def _lang_of_characters(words: Sequence[str], letters: Sequence[str], repetitions: int) -> Lang:
     marked = next((word for word in words if WORD_BOUNDARY in word), None)
+    numbers = repetition_symbols(repetitions)
+    if found := [number for number in numbers if number in letters]:
+        raise SpeechkitError(f"a word holds '{found[0]}', which stands for repeated letters; leave out --repetitions")
     if marked is not None:
         raise SpeechkitError(
             f"word '{marked}' holds '{WORD_BOUNDARY}', which marks word boundaries; normalise the transcripts"
         )
-    spelled = Lexicon((word, (*word, WORD_BOUNDARY)) for word in words)
-    return Lang("char", TokenTable([WORD_BOUNDARY, *letters]), spelled)
+    spelled = Lexicon((word, (*folded(word, repetitions), WORD_BOUNDARY)) for word in words)
+    tokens = TokenTable([WORD_BOUNDARY, *letters, *numbers])
+    return Lang("char", tokens, spelled, repetitions=repetitions)
 
 
 def _own_words(symbols: Iterable[str]) -> Lexicon:

@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from speechkit.text.repetitions import folded
+from speechkit.text.tokens import WORD_BOUNDARY
+
 LINE = re.compile(r"(.*)\((\w+)\)\s*")
 NOISE_OVER_WORDS = re.compile(r"(?<!\\)\[(?:[</][\w-]+|[\w-]+[>/])\]")
 NOISE = re.compile(r"(?<!\\)\[[\w-]+\]")
@@ -69,16 +72,7 @@ def graphemes(text: str) -> list[str]:
     """
     result: list[str] = []
     for word in text.lower().split():
-        run = 0
-        for index, letter in enumerate(word):
-            run = run + 1 if index and letter == word[index - 1] and run < MOST_REPETITIONS else 0
-            if run == 0:
-                result.append(letter)
-            elif run == 1:
-                result.append("1")
-            else:
-                result[-1] = "2"
-        result.append("|")
+        result += [*folded(word, MOST_REPETITIONS), WORD_BOUNDARY]
     return result
 
 

@@ -16,7 +16,15 @@ from speechkit.common.seeds import seed_everything
 from speechkit.config.load import load_config
 from speechkit.lm.perplexity import perplexity
 from speechkit.lm.token_file import SentenceBatch
-from speechkit.tasks.language_model import LanguageModel, LmConfig, LmTask, LmText, prepare_text, prepared_units
+from speechkit.tasks.language_model import (
+    LanguageModel,
+    LmConfig,
+    LmTask,
+    LmText,
+    model_name,
+    prepare_text,
+    prepared_units,
+)
 from speechkit.train.distributed import World
 from speechkit.train.trainer import Trainer
 
@@ -146,7 +154,7 @@ def test_convolutions_learn_the_chain_too(unit: str, folder: Path, capsys: pytes
     assert run(folder, *command(f"conv-{unit}", "--set", f"unit={unit}", "--set", f"conv={conv}")) == 0
     sentences, total = markov(300, 1)
     model = LanguageModel.load(folder / f"conv-{unit}/final")
-    assert model.name == f"{unit} ConvLM"
+    assert model_name(folder / f"conv-{unit}/final") == f"{unit} ConvLM"
     found = sum(model.log_probs(sentences, CPU))
     assert found == pytest.approx(total, rel=0.01 if unit == "word" else 0.15)
     count = sum(map(len, sentences)) + len(sentences)  # per word, whatever the unit

@@ -1,6 +1,7 @@
 """From text to tokens and back, for each kind of unit."""
 
 import gzip
+import itertools
 import json
 
 import pytest
@@ -114,3 +115,19 @@ def test_a_file_that_is_not_cuts_is_named_with_its_line(tmp_path, capsys):
     assert "cuts.jsonl:2 is not a cut" in capsys.readouterr().err
     with pytest.raises(SpeechkitError, match="no lang.json"):
         Lang.load(tmp_path)
+
+
+def test_symbols_for_repeated_letters_are_expanded_again():
+    lang = make_lang("char", ["anna saaab", "an"], repetitions=2)
+    assert list(lang.tokens)[1:] == ["|", "a", "b", "n", "s", "1", "2"]
+    ids = lang.encode("anna saaab an")
+    assert "".join(lang.tokens.symbols(ids)) == "an1a|sa2b|an|"
+    assert all(first != second for first, second in itertools.pairwise(ids))
+    assert lang.words(ids) == ["anna", "saaab", "an"]
+    assert ("anna", ("a", "n", "1", "a", "|")) in list(lang.lexicon.entries)
+    assert Lang.from_state(lang.state()) == lang
+    assert lang.words(lang.tokens.ids(["1", "a", "|"])) == ["a"]  # nothing to repeat
+    with pytest.raises(SpeechkitError, match="holds '1', which stands for repeated letters"):
+        make_lang("char", ["b1"], repetitions=1)
+    with pytest.raises(UsageError, match="repetitions go with unit char"):
+        make_lang("word", ["b"], repetitions=1)
