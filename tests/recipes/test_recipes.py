@@ -75,3 +75,29 @@ def test_labels_and_training_sets_exclude_each_other() -> None:
     result = call(recipe, "--dry-run", "--labels", "1h", "--train-sets", "train-clean-100")
     assert result.returncode == 2
     assert "--labels and --train-sets choose the same" in result.stderr
+
+
+def test_features_of_codes_and_of_contexts_stay_apart() -> None:
+    """vq-wav2vec is pre-trained once; what the acoustic model reads has folders of its own, as has what comes of it."""
+    recipe, words = ROOT / "egs" / "timit" / "run.sh", ("--dry-run", "--system", "vq-wav2vec", "--labels", "10")
+    trained = "exp/vq-wav2vec-pretrained"
+    plan = call(recipe, *words, "--set-bert", "mask.length=5")
+    assert plan.returncode == 0, plan.stderr
+    assert f"speechkit codes --checkpoint {trained}/model/final" in plan.stdout
+    assert f"--set mask.length=5 --labels {trained}/codes --out {trained}/bert" in plan.stdout
+    assert f"--checkpoint {trained}/bert/final --layer 4 --codes {trained}/codes" in plan.stdout
+    assert f"--config conf/vq-wav2vec.yaml --data {trained}/of-codes/labelled-10 " in plan.stdout
+    plan = call(recipe, *words, "--code-features", "context")
+    assert plan.returncode == 0, plan.stderr
+    assert f"--checkpoint {trained}/model/final --layer 3" in plan.stdout
+    assert "bert" not in plan.stdout
+    assert f"--config conf/vq-wav2vec_context.yaml --data {trained}/labelled-10 " in plan.stdout
+    assert "output  exp/vq-wav2vec-context-10\n" in plan.stdout
+
+
+def test_wav2vec_trains_on_context_vectors() -> None:
+    plan = call(ROOT / "egs" / "timit" / "run.sh", "--dry-run", "--system", "wav2vec")
+    assert plan.returncode == 0, plan.stderr
+    assert "--checkpoint exp/wav2vec-pretrained/model/final --layer 2" in plan.stdout
+    assert "--config conf/wav2vec.yaml --data exp/wav2vec-pretrained/features " in plan.stdout
+    assert "--cuts exp/wav2vec-pretrained/features/cuts_test.jsonl.gz" in plan.stdout
