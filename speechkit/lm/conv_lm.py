@@ -19,6 +19,7 @@ from speechkit.nn.gated import GatedBlock, NormedConv
 from speechkit.nn.lengths import Packing
 
 EMBEDDING_STD = 0.1
+CLUSTER_FACTOR = 4  # each cluster has fewer dimensions by this
 State = tuple[Tensor, ...]
 
 
@@ -57,6 +58,13 @@ class ConvLmConfig:
             raise ValueError("there is at least one block")
         if any(first >= second for first, second in pairwise((0, *self.cutoffs))):
             raise ValueError(f"cutoffs rise from 1, unlike {list(self.cutoffs)}")
+        if self.width < CLUSTER_FACTOR ** len(self.cutoffs):
+            raise ValueError(f"{len(self.cutoffs)} cutoffs leave nothing of width {self.width} for the last cluster")
+
+    @property
+    def width(self) -> int:
+        """Dimensions that the output layer sees."""
+        return self.projection or self.blocks[-1].width
 
 
 class ConvLm(nn.Module):
@@ -76,11 +84,12 @@ class ConvLm(nn.Module):
         self.leave = None
         if config.projection:
             self.leave = NormedConv(dims[-1], config.projection, 1, math.sqrt((1 - config.dropout) / dims[-1]))
-        width, cutoffs = config.projection or dims[-1], [each for each in config.cutoffs if each < num_tokens]
+        cutoffs = [each for each in config.cutoffs if each < num_tokens]
         self.output: nn.AdaptiveLogSoftmaxWithLoss | nn.Linear
-        self.output = (
-            nn.AdaptiveLogSoftmaxWithLoss(width, num_tokens, cutoffs) if cutoffs else nn.Linear(width, num_tokens)
-        )
+        if cutoffs:
+            self.output = nn.AdaptiveLogSoftmaxWithLoss(config.width, num_tokens, cutoffs, div_value=CLUSTER_FACTOR)
+        else:
+            self.output = nn.Linear(config.width, num_tokens)
         self.skips_parameters = bool(cutoffs)  # clusters of which a batch has no token
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ LENGTHS = [7, 1, 12, 4]
 BLOCKS = (
     GatedBlockConfig(width=8, kernel=4),
     GatedBlockConfig(width=8, kernel=3, bottleneck=5, repeat=2),
-    GatedBlockConfig(width=12, kernel=2, bottleneck=6),
+    GatedBlockConfig(width=16, kernel=2, bottleneck=6),
 )
 
 
@@ -92,7 +92,7 @@ def full_softmax(model: ConvLm, hidden: Array) -> Array:
     return np.concatenate(found)
 
 
-SHAPES = pytest.mark.parametrize(("cutoffs", "projection"), [((), 0), ((), 4), ((4, 9), 0), ((5, 99), 6)])
+SHAPES = pytest.mark.parametrize(("cutoffs", "projection"), [((), 0), ((), 4), ((4, 9), 0), ((5, 99), 17)])
 
 
 @SHAPES
@@ -185,6 +185,7 @@ def test_gradients_are_those_of_sentences_alone(cutoffs: tuple[int, ...]) -> Non
 @pytest.mark.parametrize(
     ("values", "words"),
     [
+        ({"cutoffs": (1, 2, 3, 4, 5)}, "leave nothing of width 512"),
         ({"cutoffs": (5, 5)}, "cutoffs rise"),
         ({"cutoffs": (0,)}, "cutoffs rise"),
         ({"blocks": ()}, "at least one block"),
