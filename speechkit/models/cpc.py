@@ -118,6 +118,7 @@ class Cpc(nn.Module):
 
     encoder_type = CpcEncoder
     wants_plain = False
+    wants_labels = False
 
     def __init__(self, config: CpcConfig) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from speechkit.losses.contrastive import masked_prediction_logits
 from speechkit.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig, frame_mask
-from speechkit.nn.lengths import NO_LABEL
+from speechkit.nn.lengths import NO_LABEL, fit_labels
 from speechkit.nn.masking import SpanMaskConfig, span_mask
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class Hubert(nn.Module):
 
     encoder_type = SpeechEncoder
     wants_plain = False
+    wants_labels = True
 
     def __init__(self, config: HubertConfig, classes: Sequence[int]) -> None:
         super().__init__()
@@ -138,8 +139,7 @@ class Hubert(nn.Module):
         """By set: summed loss, right predictions and number of the frames in `part (N, T)` that have labels."""
         sums = []
         for head, each in zip(self.heads, labels, strict=True):
-            width = min(each.shape[1], x.shape[1])
-            target = F.pad(each[:, :width], (0, x.shape[1] - width), value=NO_LABEL)
+            target = fit_labels(each, x.shape[1])
             chosen = part & (target != NO_LABEL)
             logits, target = head(x[chosen]), target[chosen]
             loss = F.cross_entropy(logits, target, reduction="sum")

@@ -107,10 +107,12 @@ class PretrainModel(Protocol):
     Attributes:
         encoder_type: makes the encoder of a configuration.
         wants_plain: whether batches must have the undistorted sound too.
+        wants_labels: whether they must have labels; then it is made with the number of classes of each set of them.
     """
 
     encoder_type: ClassVar[Any]
     wants_plain: ClassVar[bool]
+    wants_labels: ClassVar[bool]
 
     @staticmethod
     def inputs(batch: "WaveformBatch", update: int) -> dict[str, Any]:

@@ -192,6 +192,7 @@ class Wav2Vec(nn.Module):
 
     encoder_type = Wav2VecEncoder
     wants_plain = False
+    wants_labels = False
 
     def __init__(self, config: Wav2VecConfig) -> None:
         super().__init__()

@@ -81,6 +81,7 @@ class Wav2Vec2(nn.Module):
 
     encoder_type = SpeechEncoder
     wants_plain = True
+    wants_labels = False
 
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__()

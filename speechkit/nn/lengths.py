@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 NO_LABEL = -1  # of a frame that has none
 
@@ -11,6 +12,11 @@ NO_LABEL = -1  # of a frame that has none
 def valid_mask(lengths: Tensor, max_length: int) -> Tensor:
     """Lengths `(N,)` to a boolean mask `(N, max_length)`, True on the first `lengths[n]` frames."""
     return torch.arange(max_length, device=lengths.device) < lengths[:, None]
+
+
+def fit_labels(labels: Tensor, frames: int) -> Tensor:
+    """Labels `(N, T')` as `(N, frames)`: what goes beyond is passed over, what is missing has none."""
+    return F.pad(labels[:, :frames], (0, max(0, frames - labels.shape[1])), value=NO_LABEL)
 
 
 def conv_length(length: Tensor, kernel: int, stride: int, padding: int) -> Tensor:

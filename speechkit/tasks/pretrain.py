@@ -19,6 +19,7 @@ from speechkit.data.labels import LabelFile
 from speechkit.data.speaker_sampler import SpeakerSampler
 from speechkit.data.waveforms import PLAIN, WaveformBatch, WaveformDataset
 from speechkit.models.cpc import Cpc, CpcConfig
+from speechkit.models.frame_classifier import FrameClassifier, FrameClassifierConfig
 from speechkit.models.hubert import Hubert, HubertConfig
 from speechkit.models.pretraining import Collapse, EncoderConfig, PretrainLoss
 from speechkit.models.speech_encoder import SpeechEncoderConfig
@@ -30,8 +31,14 @@ from speechkit.train.trainer import TrainConfig, Validation
 
 log = logging.getLogger(__name__)
 TASK = "task.json"
-Method = Literal["wav2vec2", "hubert", "cpc", "wav2vec"]
-SYSTEMS: dict[Method, Any] = {"wav2vec2": Wav2Vec2, "hubert": Hubert, "cpc": Cpc, "wav2vec": Wav2Vec}
+Method = Literal["wav2vec2", "hubert", "cpc", "wav2vec", "supervised"]
+SYSTEMS: dict[Method, Any] = {
+    "wav2vec2": Wav2Vec2,
+    "hubert": Hubert,
+    "cpc": Cpc,
+    "wav2vec": Wav2Vec,
+    "supervised": FrameClassifier,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +55,7 @@ class PretrainConfig:
     hubert: HubertConfig = field(default_factory=HubertConfig)
     cpc: CpcConfig = field(default_factory=CpcConfig)
     wav2vec: Wav2VecConfig = field(default_factory=Wav2VecConfig)
+    supervised: FrameClassifierConfig = field(default_factory=FrameClassifierConfig)
     batches: BatchConfig = field(default_factory=BatchConfig)
     shortest: float = 2.0
     longest: float = 15.625
@@ -71,7 +79,8 @@ class PretrainTask:
     """Trains on `cuts_train.jsonl.gz` of a data folder, and watches the loss on `cuts_dev.jsonl.gz`.
 
     Args:
-        labels: for HuBERT, folders with the label files `train` and `dev`, one for each set of clusters.
+        labels: for systems that want them, folders with the label files `train` and `dev`, one for each set of labels;
+            or the name of such files with `{}` in place of the set.
     """
 
     def __init__(
@@ -79,7 +88,7 @@ class PretrainTask:
     ) -> None:
         self.config, self.device = config, world.device
         self.update: Callable[[], int] = lambda: 0
-        train, dev = ([LabelFile(folder, split) for folder in labels] for split in ("train", "dev"))
+        train, dev = ([_label_file(place, split) for place in labels] for split in ("train", "dev"))
         self.module = _model(config, train)
         collapse = self.module.collapse()
         self.alarm = Alarm(collapse, config) if collapse else None
@@ -140,6 +149,10 @@ class PretrainTask:
         return {"num_params": parameters, "train_hours": self.train_seconds / 3600}
 
 
+def _label_file(place: Path, split: str) -> LabelFile:
+    return LabelFile(place.parent, place.name.replace("{}", split)) if "{}" in place.name else LabelFile(place, split)
+
+
 def dev_batches(cuts: list[Any], config: PretrainConfig) -> list[list[Any]]:
     """Batches of the development set, always the same: by length, or of as many speakers as those of the training."""
     if not cuts:
@@ -153,14 +166,15 @@ def dev_batches(cuts: list[Any], config: PretrainConfig) -> list[list[Any]]:
 
 
 def _model(config: PretrainConfig, labels: Sequence[LabelFile]) -> Any:
-    if config.method != "hubert":
-        return SYSTEMS[config.method](config.system)
+    system = SYSTEMS[config.method]
+    if not system.wants_labels:
+        return system(config.system)
     if not labels:
-        raise SpeechkitError("HuBERT needs labels; give --labels with a folder that stage 5 made")
+        raise SpeechkitError(f"{config.method} needs labels; give --labels with those of a stage before")
     for each in labels:
         if len(each.names) < 2:
             raise SpeechkitError("the labels are all the same; make labels with more clusters")
-    return Hubert(config.hubert, [len(each.names) for each in labels])
+    return system(config.system, [len(each.names) for each in labels])
 
 
 class Alarm:

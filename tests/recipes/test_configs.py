@@ -79,9 +79,8 @@ def test_fine_tuning_of_the_papers(path: Path) -> None:
 
 
 def model_of(config: PretrainConfig) -> nn.Module:
-    if config.method == "hubert":
-        return Hubert(config.hubert, [504])
-    model: nn.Module = SYSTEMS[config.method](config.system)
+    system = SYSTEMS[config.method]
+    model: nn.Module = system(config.system, [504]) if system.wants_labels else system(config.system)
     return model
 
 

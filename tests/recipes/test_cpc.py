@@ -39,7 +39,9 @@ def of(found: list[list[str]], name: str) -> list[list[str]]:
 def test_contexts_are_what_is_trained_on_and_decoded_from(labels: str) -> None:
     """The labelled part is one of the contexts too; phones and speakers are probed from three sources."""
     found = commands("timit", "--system", "cpc", "--labels", labels)
-    (pretraining,), (features,), (training,) = (of(found, name) for name in ("pretrain", "features", "train"))
+    (features,), (training,) = (of(found, name) for name in ("features", "train"))
+    pretraining, supervised = of(found, "pretrain")
+    assert value(supervised, "--labels") == "exp/hmm/ali/labels_{}_100hz"
     folder, model = value(features, "--out"), f"{value(pretraining, '--out')}/final"
     assert (folder, value(features, "--in")) == ("exp/cpc-pretrained/features", "data/valid")
     assert (value(features, "--checkpoint"), value(features, "--layer")) == (model, "2")
@@ -48,11 +50,15 @@ def test_contexts_are_what_is_trained_on_and_decoded_from(labels: str) -> None:
     assert value(training, "--data") == (value(subsets[0], "--out") if subsets else folder)
     decoded = [value(each, "--cuts") for each in of(found, "decode")]
     assert decoded == [f"{folder}/cuts_{name}.jsonl.gz" for name in ("dev", "test")]
-    probes = [(value(each, "--target"), "--random" in each, "--checkpoint" in each) for each in of(found, "probe")]
+    probes = [
+        (value(each, "--target"), "--random" in each, value(each, "--checkpoint") if "--checkpoint" in each else None)
+        for each in of(found, "probe")
+    ]
     assert probes == [
-        (target, random, checkpoint)
-        for random, checkpoint in ((True, True), (False, False), (False, True))
-        for target in ("phone", "speaker")
+        *((target, True, model) for target in ("phone", "speaker")),
+        *((target, False, None) for target in ("phone", "speaker")),
+        *((target, False, model) for target in ("phone", "speaker")),
+        ("phone", False, f"{value(supervised, '--out')}/final"),
     ]
 
 

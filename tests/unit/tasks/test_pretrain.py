@@ -47,6 +47,7 @@ CONFIG = {
         },
         "steps": 3, "negatives": 10,
     },
+    "supervised": {"encoder": {"extractor": {**EXTRACTOR, "paddings": [3, 0], "norm": "layer"}, "context_dim": 16}},
     "shortest": 0.1, "longest": 0.4,
     "batches": {"max_duration": 4.0, "workers": 0, "buckets": 1},
     "train": {
@@ -82,8 +83,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pretrain(data: Path, out: Path, method: str, *more: str) -> int:
-    labels = ["--labels", str(data / "labels")] if method == "hubert" else []
-    arguments = ["--config", str(data / "config.yaml"), "--set", f"method={method}", "--data", str(data), *labels]
+    labels = {"hubert": "labels", "supervised": "labels/{}"}
+    words = ["--labels", str(data / labels[method])] if method in labels else []
+    arguments = ["--config", str(data / "config.yaml"), "--set", f"method={method}", "--data", str(data), *words]
     return main(["pretrain", *arguments, "--out", str(out), *more])
 
 
@@ -109,12 +111,16 @@ DISTORTED = ["--set", "distortion.speeds=[0.95,1.0,1.05]", "--set", "distortion.
         ("hubert", "masked_accuracy", 0.5, []),
         ("hubert", "masked_accuracy", 0.5, DISTORTED),
         ("cpc", "accuracy", 0.25, []),
+        ("supervised", "accuracy", 0.9, []),
         # A quarter of the negatives are of the same tone as their target.
         ("wav2vec", "ranked", 0.65, []),
         ("wav2vec", "ranked", 0.6, GUMBEL),
         ("wav2vec", "ranked", 0.55, ["--set", "wav2vec.encoder.quantiser=kmeans"]),
     ],
-    ids=["wav2vec2", "wav2vec2 distorted", "hubert", "hubert distorted", "cpc", "wav2vec", "vq gumbel", "vq kmeans"],
+    ids=[
+        *("wav2vec2", "wav2vec2 distorted", "hubert", "hubert distorted"),
+        *("cpc", "supervised", "wav2vec", "vq gumbel", "vq kmeans"),
+    ],
 )
 def test_it_learns_what_comes_next_and_resumes_as_if_never_killed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, figure: str, least: float, more: list[str]
