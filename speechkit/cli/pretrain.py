@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         default=[],
-        help="HuBERT, supervised: folders of frame labels, or files such as exp/hmm/ali/labels_{}_100hz; one for each set",
+        help="HuBERT, supervised: folders of frame labels, or files as exp/hmm/ali/labels_{}_100hz; one for each set",
     )
     parser.add_argument("--out", type=Path, required=True, help="experiment folder")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data, crops, masks and dropout")
