@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -108,14 +109,15 @@ def _rescores(args: argparse.Namespace) -> bool:
 
 
 def _method_name(args: argparse.Namespace) -> str:
-    """What tells one way to decode from others in a table of results."""
+    """What tells one way to decode from others in a table of results: "beam, 4gram" with lm_4gram.arpa."""
     from speechkit.tasks.language_model import model_name
 
-    if _rescores(args):
-        return f"{args.method}, neural LM"
-    if args.method != "greedy" and is_neural(args):
+    if args.method == "greedy":
+        return "greedy"
+    if is_neural(args):
         return f"{args.method}, {model_name(args.lm)}"
-    return str(args.method)
+    ngram = re.sub(r"^(lm|graph)_?", "", (args.graph or args.lm).name.partition(".")[0])
+    return ", ".join(part for part in (args.method, ngram, "neural LM" if _rescores(args) else "") if part)
 
 
 def _decode(cuts: "RecognitionSet", args: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, Any]]:

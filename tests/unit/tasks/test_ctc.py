@@ -81,7 +81,11 @@ def test_weights_are_tuned_on_one_set_and_used_on_another(recipe: Path, capsys: 
     test = ["--cuts", "data/cuts_test.jsonl.gz", "--weights", "exp/dev/weights.json", "--out", "exp/test", "--nj", "2"]
     assert run(recipe, *decode, *test) == 0
     assert rate(recipe, "exp/test", capsys) == "%WER 0.00 [ 0 / 30, 0 ins, 0 del, 0 sub ] exp/test"
-    assert json.loads((recipe / "exp/test/decode.json").read_text())["weights"] == weights["best"]
+    details = json.loads((recipe / "exp/test/decode.json").read_text())
+    assert (details["method"], details["weights"]) == ("beam", weights["best"])
+    shutil.copy(recipe / "lm.arpa", recipe / "lm_4gram.arpa")
+    assert run(recipe, *decode[:-1], "lm_4gram.arpa", *test) == 0
+    assert json.loads((recipe / "exp/test/decode.json").read_text())["method"] == "beam, 4gram"
 
 
 def test_the_same_seed_gives_the_same_weights_and_a_killed_training_too(recipe: Path) -> None:
