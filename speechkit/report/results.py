@@ -6,6 +6,7 @@ its own lines.
 
 import logging
 import re
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ COLUMNS = (
     "System", "Set", "Metric", "Rate %", "95 % interval", "Errors", "Letter errors %", "Decoding", "Corpus", "Seed",
     "Parameters", "Train hours", "Real-time factor", "Hardware", "Date", "Commit", "Command",
 )  # fmt: skip
+MEAN_COLUMNS = ("System", "Set", "Metric", "Mean %", "Deviation", "Seeds", "Decoding", "Corpus")
 PAPER_COLUMNS = ("System", "Set", "Published %", "Source", "Measured here %")
 INTRODUCTION = """# Results
 
@@ -176,8 +178,26 @@ def _document(papers: Sequence[Paper], rows: Sequence[Row]) -> Iterator[str]:
         yield "## Published\n"
         yield from table_lines(PAPER_COLUMNS, (_paper_cells(paper, rows) for paper in papers))
         yield ""
+    if means := list(_means(rows)):
+        yield "## Means over seeds\n"
+        yield from table_lines(MEAN_COLUMNS, means)
+        yield ""
     yield "## Measured\n"
-    yield from table_lines(COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
+    shown = [name for name in COLUMNS if any(row[name] for row in rows)]
+    yield from table_lines(shown, ([row[name] for name in shown] for row in rows))
+
+
+def _means(rows: Iterable[Row]) -> Iterator[list[str]]:
+    """Mean and standard deviation of lines that differ in their seeds only, where there are several."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["Metric"], *_key(row)[:-1]), []).append(row)
+    for (metric, system, corpus, part, decoding), same in groups.items():
+        if len(same) > 1:
+            rates = [float(row["Rate %"]) for row in same]
+            seeds = ", ".join(row["Seed"] for row in same)
+            figures = f"{statistics.mean(rates):.2f}", f"{statistics.stdev(rates):.2f}"
+            yield [system, part, metric, *figures, seeds, decoding, corpus]
 
 
 def _paper_cells(paper: Paper, rows: Iterable[Row]) -> list[str]:
