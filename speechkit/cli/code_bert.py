@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from speechkit.cli.train import begin_record
+from speechkit.cli.training import run_training
 
 log = logging.getLogger(__name__)
 
@@ -36,28 +36,24 @@ def run(args: argparse.Namespace) -> None:
     from speechkit.config.load import load_config
     from speechkit.tasks.code_bert import NAME, CodeBertConfig, CodeBertTask
     from speechkit.train.distributed import join, leave
-    from speechkit.train.trainer import Trainer
 
     keep_freed_memory()
     config = load_config(CodeBertConfig, args.config, args.set)
     world = join()
     seed_everything(args.seed, "weights")
     task = CodeBertTask(config, args.data, args.seed, world)
-    trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
-    begin_record(args, config, NAME, task.record(), world)
     for name, usage in task.usage.items():
         log.info(
             "%s: %d codes, %d different ones with a perplexity of %.1f; %.2f %% are unknown",
             *(name, usage["codes"], usage["different"], usage["perplexity"], 100 * usage["unknown"]),
         )
-    weights = trainer.run()
+    weights = run_training(args, config, task, world, NAME, args.data)
     if world.is_main:
         task.model.save(args.out / "final", weights)
         task.module.load_state_dict(weights)
         task.module.eval()
         with torch.inference_mode():
             found = task.validate().metrics
-        log.info("trained for %.0f s; the model is %s", trainer.progress.seconds, args.out / "final")
         print(
             f"masked accuracy {100 * found['masked_accuracy']:.2f} %, perplexity {found['perplexity']:.2f} per masked "
             f"code of dev ({task.usage['dev']['perplexity']:.2f} without context)"

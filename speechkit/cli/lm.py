@@ -5,6 +5,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechkit.cli.training import run_training
+
 if TYPE_CHECKING:
     from speechkit.tasks.language_model import LmConfig, LmText
     from speechkit.train.distributed import World
@@ -68,35 +70,17 @@ def _dev_text(args: argparse.Namespace) -> "LmText":
 
 
 def _train(args: argparse.Namespace, config: "LmConfig", world: "World") -> None:
-    import shlex
-    import sys
-
     import torch
 
-    from speechkit.common.environment import report
-    from speechkit.common.files import write_json, write_text
     from speechkit.common.seeds import seed_everything
-    from speechkit.config.load import dump_yaml
     from speechkit.tasks.language_model import LanguageModel, LmTask, prepared_units
-    from speechkit.train.trainer import Trainer
 
     seed_everything(args.seed, "weights")
     model = LanguageModel(config, prepared_units(args.out / "text"))
     task = LmTask(model, args.out / "text", args.seed, world)
     record = task.record()
-    log.info(
-        "%.2f M parameters, %d tokens, %d words of training text, on %s",
-        record["num_params"] / 1e6,
-        len(model.units),
-        record["train"]["words"],
-        world.device,
-    )
-    if world.is_main:
-        write_text(args.out / "config.yaml", dump_yaml(config))
-        command = shlex.join(["speechkit", *sys.argv[1:]])
-        write_json(args.out / "run.json", {"command": command, "seed": args.seed, "environment": report(), **record})
-    trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
-    weights = trainer.run()
+    log.info("%d tokens, %d words of training text", len(model.units), record["train"]["words"])
+    weights = run_training(args, config, task, world, f"{config.unit} LM", args.text)
     if not world.is_main:
         return
     model.save(args.out / "final", weights)
@@ -104,7 +88,6 @@ def _train(args: argparse.Namespace, config: "LmConfig", world: "World") -> None
     model.module.eval()
     with torch.inference_mode():
         figures, counts = task.validate().metrics, record["dev"]
-    log.info("trained for %.0f s; the model is %s", trainer.progress.seconds, args.out / "final")
     print(
         f"perplexity {figures['word_perplexity']:.2f} per word, {figures['perplexity']:.2f} per token of "
         f"{args.dev_text or args.dev_cuts}: {counts['words'] + counts['sentences']} words and sentence ends, "

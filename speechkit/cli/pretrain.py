@@ -1,12 +1,9 @@
 """Pre-train a self-supervised model on waveforms; running the same command again resumes where it stopped."""
 
 import argparse
-import logging
 from pathlib import Path
 
-from speechkit.cli.train import begin_record
-
-log = logging.getLogger(__name__)
+from speechkit.cli.training import run_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,18 +31,13 @@ def run(args: argparse.Namespace) -> None:
     from speechkit.config.load import load_config
     from speechkit.tasks.pretrain import PretrainConfig, PretrainTask, save_pretrained
     from speechkit.train.distributed import join, leave
-    from speechkit.train.trainer import Trainer
 
     keep_freed_memory()
     config = load_config(PretrainConfig, args.config, args.set)
     world = join()
     seed_everything(args.seed, "weights")
     task = PretrainTask(config, args.data, args.seed, world, args.labels)
-    trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
-    task.update = lambda: trainer.progress.update
-    begin_record(args, config, config.method, task.record(), world)
-    weights = trainer.run()
+    weights = run_training(args, config, task, world, config.method, args.data)
     if world.is_main:
         save_pretrained(args.out / "final", config, weights)
-        log.info("trained for %.0f s; the model is %s", trainer.progress.seconds, args.out / "final")
     leave(world)

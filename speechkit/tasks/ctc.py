@@ -144,6 +144,16 @@ class CtcTask:
         """The ids of a batch, at most ten."""
         return f"utterances {' '.join(batch.ids[:10])}{' ...' if len(batch.ids) > 10 else ''}"
 
+    def record(self) -> dict[str, Any]:
+        """Figures of the training for its record."""
+        parameters = sum(parameter.numel() for parameter in self.module.parameters())
+        return {
+            "num_params": parameters,
+            "train_hours": self.train_seconds / 3600,
+            "num_dropped": len(self.dropped),
+            **self.objective.describe(),
+        }
+
 
 def _aligned(cuts: Any, alignments: Path, lang: Lang) -> tuple[Any, Times, list[str]]:
     """The cuts that have an alignment, the alignments, and the ids of the others, which are logged."""
@@ -177,14 +187,3 @@ def _objective(recognizer: Recognizer, cuts: Any, times: Times | None, fsa_engin
         frame_shift=recognizer.frame_shift(next(iter(cuts))),
         engine=fsa_engine,
     )
-
-
-def run_record(task: CtcTask) -> dict[str, Any]:
-    """Figures of a training that a table of results wants."""
-    parameters = sum(parameter.numel() for parameter in task.module.parameters())
-    return {
-        "num_params": parameters,
-        "train_hours": task.train_seconds / 3600,
-        "num_dropped": len(task.dropped),
-        **task.objective.describe(),
-    }

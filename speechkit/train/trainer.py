@@ -9,10 +9,10 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -87,6 +87,13 @@ class Task(Protocol[BatchTaken]):
         ...
 
 
+@runtime_checkable
+class Scheduled(Protocol):
+    """A task whose loss changes in the course of the training; the trainer sets what counts the updates so far."""
+
+    update: Callable[[], int]
+
+
 class Batches(Protocol[BatchGiven]):
     """The training data: the batches of an epoch, in an order fixed by the epoch's number."""
 
@@ -121,6 +128,8 @@ class Trainer(Generic[Batch]):
         self.folder = folder
         self.checkpoints = CheckpointFolder(folder / "checkpoints")
         self.progress = Progress()
+        if isinstance(task, Scheduled):
+            task.update = lambda: self.progress.update
         task.module.to(world.device)
         self.optimizer = _optimizer(task.module, config, world.device)
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and world.device.type == "cuda")

@@ -1,0 +1,65 @@
+"""What the commands that train have in common: the training, and the record of what it was."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from speechkit.train.distributed import World
+
+log = logging.getLogger(__name__)
+
+
+def run_training(
+    args: argparse.Namespace, config: Any, task: Any, world: "World", variant: str, data: Path
+) -> "dict[str, Tensor]":
+    """Train `task` by `config.train` on its batches, with the checkpoints, logs and record in `args.out`.
+
+    Args:
+        variant: ends the system's name, so that a table of results has a line for each.
+        data: what is trained on, unless the environment names a corpus.
+
+    Returns:
+        The best weights in the main process, nothing in the others.
+    """
+    from speechkit.common.files import write_json, write_text
+    from speechkit.config.load import dump_yaml
+    from speechkit.train.trainer import Trainer
+
+    record = task.record()
+    hours = f", {record['train_hours']:.2f} h of training audio" if "train_hours" in record else ""
+    log.info("%.2f M parameters%s, on %s", record["num_params"] / 1e6, hours, world.device)
+    if world.is_main:
+        write_text(args.out / "config.yaml", dump_yaml(config))
+        write_json(args.out / "run.json", {**_origin(args, variant, data), **record})
+    trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
+    weights = trainer.run()
+    log.info("trained for %.0f s; the model is %s", trainer.progress.seconds, args.out / "final")
+    return weights
+
+
+def _origin(args: argparse.Namespace, variant: str, data: Path) -> dict[str, object]:
+    """Where a result comes from; a recipe says in the environment which command, system and corpus it is."""
+    import os
+    import shlex
+    import sys
+    import time
+
+    from speechkit.common.environment import report
+
+    machine = report()
+    gpus = ", ".join(machine["gpus"])
+    system = os.environ.get("SPEECHKIT_SYSTEM", args.config.stem)
+    return {
+        "command": os.environ.get("SPEECHKIT_COMMAND", shlex.join(["speechkit", *sys.argv[1:]])),
+        "system": f"{system} {variant}".strip(),
+        "corpus": os.environ.get("SPEECHKIT_CORPUS", str(data)),
+        "seed": args.seed,
+        "commit": machine["git_commit"],
+        "date": time.strftime("%Y-%m-%d"),
+        "hardware": gpus or f"{machine['num_cpus']} cores of {machine['cpu']}",
+        "environment": machine,
+    }
