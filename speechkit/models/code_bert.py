@@ -16,9 +16,20 @@ from torch.nn import functional as F
 from speechkit.lm.transformer_lm import sinusoids
 from speechkit.nn.lengths import Packing
 from speechkit.nn.masking import SpanMaskConfig, span_mask
-from speechkit.nn.transformer import StackConfig, TransformerStack
+from speechkit.nn.transformer import ConvPositionEmbedding, StackConfig, TransformerStack
 
 SLOWEST_WAVE = 100.0  # codes a radian
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeStackConfig(StackConfig):
+    """With a `position_kernel` of so many codes, positions are those of wav2vec 2.0's convolution too.
+
+    Sinusoids alone are the paper's; from little data attention does not learn by them which codes are neighbours.
+    """
+
+    position_kernel: int = 0
+    position_groups: int = 4
 
 
 @dataclass(frozen=True)
@@ -43,11 +54,16 @@ class CodeBert(nn.Module):
     and is no target, since training has no example of it.
     """
 
-    def __init__(self, config: StackConfig, mask: SpanMaskConfig, num_codes: int, unknown: int | None = None) -> None:
+    def __init__(
+        self, config: CodeStackConfig, mask: SpanMaskConfig, num_codes: int, unknown: int | None = None
+    ) -> None:
         super().__init__()
         self.config, self.mask, self.num_codes, self.unknown = config, mask, num_codes, unknown
         dim = config.dim
         self.embedding = nn.Parameter(torch.randn(num_codes + 1, dim) * dim**-0.5)  # the last is <mask>
+        self.position: nn.Module | None = None
+        if config.position_kernel:
+            self.position = ConvPositionEmbedding(dim, config.position_kernel, config.position_groups)
         self.norm = nn.LayerNorm(dim)
         self.blocks = TransformerStack(config)
         self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim))
@@ -90,4 +106,6 @@ class CodeBert(nn.Module):
         dim, shape = self.config.dim, packing.mask.shape
         places = sinusoids(shape[1], dim, flat.device, SLOWEST_WAVE).expand(*shape, dim)
         x = F.embedding(flat, self.embedding) * dim**0.5 + packing.pack(places)
+        if self.position is not None:
+            x = x + packing.pack(self.position(packing.unpack(x)))
         return F.dropout(x if self.config.norm_first else self.norm(x), self.config.dropout, self.training)

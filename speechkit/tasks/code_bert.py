@@ -16,9 +16,8 @@ from speechkit.config.load import from_dict, to_dict
 from speechkit.data.labels import UNKNOWN, LabelFile
 from speechkit.lm.code_pieces import CodePieces, count_codes
 from speechkit.lm.token_file import SentenceBatch, SentenceBatches, batches_by_length
-from speechkit.models.code_bert import CodeBert, CodeBertLoss
+from speechkit.models.code_bert import CodeBert, CodeBertLoss, CodeStackConfig
 from speechkit.nn.masking import SpanMaskConfig
-from speechkit.nn.transformer import StackConfig
 from speechkit.train.checkpoint import MODEL, load_module, save_folder
 from speechkit.train.distributed import World
 from speechkit.train.trainer import TrainConfig, Validation
@@ -34,7 +33,7 @@ class CodeBertConfig:
     Utterances are cut into even pieces of at most `longest` codes; batches hold `max_tokens`, padding included.
     """
 
-    model: StackConfig = field(default_factory=StackConfig)
+    model: CodeStackConfig = field(default_factory=CodeStackConfig)
     mask: SpanMaskConfig = field(default_factory=lambda: SpanMaskConfig(probability=0.05, length=10))
     max_tokens: int = 3072
     longest: int = 3072
