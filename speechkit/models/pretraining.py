@@ -92,7 +92,7 @@ class Collapse:
 
     Attributes:
         chance: the loss `loss_m` of a model that knows nothing.
-        fewest_codes: a `code_perplexity` below it is a collapse; none where there are no codes.
+        fewest_codes: a `code_perplexity` or `used_perplexity` below it is a collapse; none where there are no codes.
         advice: what to change.
     """
 

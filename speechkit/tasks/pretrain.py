@@ -189,10 +189,12 @@ class Alarm:
         if update < train.schedule.warmup * train.max_updates:
             return
         at_chance = abs(figures["loss_m"] - chance) < 0.01 * chance
-        few_codes = figures.get("code_perplexity", math.inf) < self.collapse.fewest_codes
+        # Those of the probabilities may be many where one code is always the best, and the other way round.
+        codes = min(figures.get(name, math.inf) for name in ("code_perplexity", "used_perplexity"))
+        few_codes = codes < self.collapse.fewest_codes
         self.bad = self.bad + 1 if at_chance or few_codes else 0
         if self.bad >= self.config.patience * train.accumulate:
-            state = "is at chance" if at_chance else f"uses {figures['code_perplexity']:.1f} codes"
+            state = "is at chance" if at_chance else f"uses {codes:.1f} codes"
             raise SpeechkitError(
                 f"the training has collapsed: for {self.config.patience} updates it {state}; {self.collapse.advice}"
             )

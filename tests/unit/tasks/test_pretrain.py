@@ -164,7 +164,8 @@ def test_a_collapsed_training_stops_with_advice() -> None:
     for figures in [chance] * 10:
         alarm.watch(figures, update=0)  # within the warm-up
     late = config.train.max_updates
-    for figures in (chance, chance, healthy, chance, {"loss_m": 2.0, "code_perplexity": 2.1}):
+    few, same = {**healthy, "code_perplexity": 2.1}, {**healthy, "used_perplexity": 2.0}  # in two groups
+    for figures in (chance, chance, healthy, few, same):
         alarm.watch(figures, late)
     with pytest.raises(Exception, match="has collapsed: for 3 updates it is at chance; lower train.schedule.peak"):
         alarm.watch(chance, late)
@@ -173,4 +174,4 @@ def test_a_collapsed_training_stops_with_advice() -> None:
 def test_labels_are_asked_for(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--config", str(data / "config.yaml"), "--set", "method=hubert", "--data", str(data)]
     assert main(["pretrain", *arguments, "--out", str(tmp_path / "x")]) == 1
-    assert "HuBERT needs labels; give --labels" in capsys.readouterr().err
+    assert "hubert needs labels; give --labels" in capsys.readouterr().err
