@@ -83,10 +83,7 @@ def _updated(exp: Path, published: Sequence[Paper], out: Path) -> tuple[int, int
         if _key(row) in new:
             log.warning("two results for %s; the later one counts", ", ".join(_key(row)))
         new[_key(row)] = row
-    rows = sorted(
-        {**kept, **new}.values(),
-        key=lambda row: [row[name] for name in ("Corpus", "System", "Set", "Decoding", "Seed")],
-    )
+    rows = [row for _, row in sorted({**kept, **new}.items())]
     if not rows:
         raise SpeechkitError(
             f"{exp} holds no result.json of an experiment with run.json; run the stages up to scoring (8)"
@@ -169,7 +166,7 @@ def _decoding(decode: Mapping[str, Any]) -> str:
 
 def _key(row: Row) -> tuple[str, ...]:
     """What makes a line the same measurement: the weights of a decoding method are not part of it."""
-    return row["System"], row["Corpus"], row["Set"], row["Decoding"].partition(" (")[0], row["Seed"]
+    return row["Corpus"], row["System"], row["Set"], row["Decoding"].partition(" (")[0], row["Seed"]
 
 
 def _document(papers: Sequence[Paper], rows: Sequence[Row]) -> Iterator[str]:
@@ -192,7 +189,7 @@ def _means(rows: Iterable[Row]) -> Iterator[list[str]]:
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["Metric"], *_key(row)[:-1]), []).append(row)
-    for (metric, system, corpus, part, decoding), same in groups.items():
+    for (metric, corpus, system, part, decoding), same in groups.items():
         if len(same) > 1:
             rates = [float(row["Rate %"]) for row in same]
             seeds = ", ".join(row["Seed"] for row in same)
