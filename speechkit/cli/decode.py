@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechkit.cli.search import add_search_arguments, check_search, is_neural, search_method, search_weights
+from speechkit.cli.training import RECIPE_COMMAND
 
 if TYPE_CHECKING:
     from speechkit.decode.beam import Hypothesis, Weights
@@ -79,6 +81,8 @@ def run(args: argparse.Namespace) -> None:
         "real_time_factor": seconds / max(audio, 1e-9),
         "audio_seconds": audio,
     }
+    if RECIPE_COMMAND in os.environ:
+        figures["command"] = os.environ[RECIPE_COMMAND]
     write_json(args.out / "decode.json", figures)
     log.info(
         "%d utterances in %.1f s, real-time factor %.4f; hypotheses are in %s",

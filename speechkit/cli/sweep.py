@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechkit.cli.training import RECIPE_COMMAND
+
 if TYPE_CHECKING:
     from speechkit.tasks.sweep import Launcher
 
@@ -59,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
         return
     with exclusive(out / "table.md"):
         sweep.run()
-        command = os.environ.get("SPEECHKIT_COMMAND", shlex.join(["speechkit", *sys.argv[1:]]))
+        command = os.environ.get(RECIPE_COMMAND, shlex.join(["speechkit", *sys.argv[1:]]))
         origin = f"Made by `{command}`, commit {git_commit() or 'unknown'}."
         write_table(config, sweep.points, sweep.figures, out, origin)
     print((out / "table.md").read_text(encoding="utf-8").split("\n## ")[0])

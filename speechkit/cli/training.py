@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from speechkit.train.distributed import World
 
 log = logging.getLogger(__name__)
+RECIPE_COMMAND = "SPEECHKIT_COMMAND"  # the environment's name of the recipe's call that a command is part of
 
 
 def run_training(
@@ -54,7 +55,7 @@ def _origin(args: argparse.Namespace, variant: str, data: Path) -> dict[str, obj
     gpus = ", ".join(machine["gpus"])
     system = os.environ.get("SPEECHKIT_SYSTEM", args.config.stem)
     return {
-        "command": os.environ.get("SPEECHKIT_COMMAND", shlex.join(["speechkit", *sys.argv[1:]])),
+        "command": os.environ.get(RECIPE_COMMAND, shlex.join(["speechkit", *sys.argv[1:]])),
         "system": f"{system} {variant}".strip(),
         "corpus": os.environ.get("SPEECHKIT_CORPUS", str(data)),
         "seed": args.seed,

@@ -148,7 +148,7 @@ def _row(folder: Path, result: Mapping[str, Any], run: Mapping[str, Any], decode
         "Hardware": run.get("hardware", ""),
         "Date": run.get("date", ""),
         "Commit": run.get("commit", ""),
-        "Command": run.get("command", ""),
+        "Command": decode.get("command") or run.get("command", ""),
     }
     return {name: " ".join(str(value).split()) for name, value in values.items()}
 

@@ -131,6 +131,17 @@ def test_bad_input_is_one_line(recipe, capsys):
     assert "## Published" not in (recipe / "RESULTS.md").read_text()
 
 
+def test_the_command_is_that_of_the_decoding(recipe):
+    """A model may be decoded by another call of the recipe than the one that trained it."""
+    add(recipe)
+    add(recipe, decode="decode_test_beam", decoding={"method": "beam", "command": "./run.sh --lm 4gram"})
+    assert write(recipe) == 0
+    assert {row["Decoding"]: row["Command"] for row in read_rows(recipe / "RESULTS.md")} == {
+        "beam": "./run.sh --lm 4gram",
+        "greedy": RUN["command"],
+    }
+
+
 def test_lines_of_several_seeds_have_a_mean(recipe):
     """10, 12 and 14 %: mean 12, deviation 2 (of a sample); a single seed, another set or decoding stay apart."""
     for seed, rate in enumerate((10, 12, 14)):
