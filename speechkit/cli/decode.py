@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -10,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechkit.cli.decoding import write_decoding
 from speechkit.cli.search import add_search_arguments, check_search, is_neural, search_method, search_weights
-from speechkit.cli.training import RECIPE_COMMAND
 
 if TYPE_CHECKING:
     from speechkit.decode.beam import Hypothesis, Weights
@@ -60,7 +59,6 @@ def run(args: argparse.Namespace) -> None:
     """Decode and write the results."""
     import torch
 
-    from speechkit.common.files import write_json, write_text
     from speechkit.tasks.recognition import RecognitionSet
     from speechkit.tasks.recognizer import Recognizer
 
@@ -69,27 +67,13 @@ def run(args: argparse.Namespace) -> None:
     cuts = RecognitionSet(Recognizer.load(args.checkpoint), args.cuts, device)
     start = time.monotonic()
     words, details = _decode(cuts, args)
-    seconds = time.monotonic() - start
-    audio = sum(cut.duration for cut in cuts.cuts)
-    references = cuts.references()
-    for name, texts in (("hyp.txt", words), ("ref.txt", references)):
-        lines = (" ".join([utterance, *texts[utterance]]) for utterance in sorted(references))
-        write_text(args.out / name, "".join(f"{line}\n" for line in lines))
-    figures = {
-        "method": _method_name(args),
-        **details,
-        "real_time_factor": seconds / max(audio, 1e-9),
-        "audio_seconds": audio,
-    }
-    if RECIPE_COMMAND in os.environ:
-        figures["command"] = os.environ[RECIPE_COMMAND]
-    write_json(args.out / "decode.json", figures)
-    log.info(
-        "%d utterances in %.1f s, real-time factor %.4f; hypotheses are in %s",
-        len(words),
-        seconds,
-        seconds / audio,
+    write_decoding(
         args.out,
+        words,
+        cuts.references(),
+        {"method": _method_name(args), **details},
+        seconds=time.monotonic() - start,
+        audio=sum(cut.duration for cut in cuts.cuts),
     )
 
 
