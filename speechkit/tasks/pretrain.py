@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import read_json
 from speechkit.config.load import from_dict, to_dict
-from speechkit.data.batches import BatchConfig, TrainingBatches, load_cuts
+from speechkit.data.batches import BatchConfig, TrainingBatches, keep_trainable, load_cuts
 from speechkit.data.distortion import DistortionConfig
 from speechkit.data.labels import LabelFile
 from speechkit.data.speaker_sampler import SpeakerSampler
@@ -92,11 +92,12 @@ class PretrainTask:
         self.module = _model(config, train)
         collapse = self.module.collapse()
         self.alarm = Alarm(collapse, config) if collapse else None
-        cuts = load_cuts(data / "cuts_train.jsonl.gz").filter(self._is_long)
+        cuts = _labelled(load_cuts(data / "cuts_train.jsonl.gz").filter(self._is_long), train, data)
         self.train_seconds = sum(cut.duration for cut in cuts)
         heard = self._dataset(train, seed, config.distortion)
         self.batches = TrainingBatches(cuts, heard, config.batches, seed, world.rank, world.size, config.longest)
-        self.dev = dev_batches(list(load_cuts(data / "cuts_dev.jsonl.gz").filter(self._is_long)), config)
+        dev_cuts = _labelled(load_cuts(data / "cuts_dev.jsonl.gz").filter(self._is_long), dev, data)
+        self.dev = dev_batches(list(dev_cuts), config)
         self.dev_data = self._dataset(dev, seed, PLAIN)
         if not self.dev:
             raise SpeechkitError(f"{data}: no utterance of dev is {config.shortest:g} s long; lower shortest")
@@ -151,6 +152,16 @@ class PretrainTask:
 
 def _label_file(place: Path, split: str) -> LabelFile:
     return LabelFile(place.parent, place.name.replace("{}", split)) if "{}" in place.name else LabelFile(place, split)
+
+
+def _labelled(cuts: Any, labels: Sequence[LabelFile], data: Path) -> Any:
+    """The cuts of which all `labels` have some: those of an alignment lack what could not be aligned."""
+    if not labels:
+        return cuts
+    kept, dropped = keep_trainable(cuts, lambda cut: all(cut.id in each for each in labels), "without labels")
+    if dropped and next(iter(kept), None) is None:
+        raise SpeechkitError(f"no labels for cut {dropped[0]}, nor for others of {data}; make labels of this set")
+    return kept
 
 
 def dev_batches(cuts: list[Any], config: PretrainConfig) -> list[list[Any]]:

@@ -13,7 +13,7 @@ from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 from torch import Tensor, nn
 
 from speechkit.cli import main
-from speechkit.data.labels import LabelWriter
+from speechkit.data.labels import LabelFile, LabelWriter
 from speechkit.data.waveforms import WaveformBatch
 from speechkit.models.wav2vec2 import Wav2Vec2
 from speechkit.tasks.pretrain import Alarm, PretrainConfig, PretrainTask, load_encoder
@@ -175,3 +175,19 @@ def test_labels_are_asked_for(data: Path, tmp_path: Path, capsys: pytest.Capture
     arguments = ["--config", str(data / "config.yaml"), "--set", "method=hubert", "--data", str(data)]
     assert main(["pretrain", *arguments, "--out", str(tmp_path / "x")]) == 1
     assert "hubert needs labels; give --labels" in capsys.readouterr().err
+
+
+def test_what_has_no_labels_is_left_out(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An alignment lacks utterances that could not be aligned."""
+    for split in ("train", "dev"):
+        known = LabelFile(data / "labels", split)
+        for folder, keep in (("some", lambda name: name != "train3"), ("foreign", lambda name: False)):
+            with LabelWriter(tmp_path / folder, split, known.frame_rate, known.names) as writer:
+                for name, labels in known.items():
+                    writer.add(name if keep(name) else f"other-{name}", labels)
+    words = ["--config", str(data / "config.yaml"), "--set", "method=supervised", "--data", str(data)]
+    words += ["--set", "train.max_updates=1"]
+    assert main(["pretrain", *words, "--labels", str(tmp_path / "some"), "--out", str(tmp_path / "x")]) == 0
+    assert "left out 1 utterances without labels: train3" in capsys.readouterr().err
+    assert main(["pretrain", *words, "--labels", str(tmp_path / "foreign"), "--out", str(tmp_path / "y")]) == 1
+    assert "no labels for cut train0, nor for others" in capsys.readouterr().err
