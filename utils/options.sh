@@ -5,7 +5,7 @@
 #   option size one-of:tiny,mini "help"   the option that sets it: --size (some_name gives --some-name)
 #
 # Types: int:A..B (B may be missing), float, flag, string, one-of:a,b,c, file and dir (have to exist), path (may be
-# new; all three are meant from where the user calls), file-or:a,b,c (one of these words, else a file), key=value
+# new; all three are meant from where the user calls), file-or:a,b,c and dir-or:a,b,c (one of these words, else such), key=value
 # (repeatable; gathers `--set key=value` in `overrides`, of --set-pretrain in `pretrain_overrides`, of --set-bert in
 # `bert_overrides`).
 
@@ -74,7 +74,12 @@ set_option() {
         float) [[ $value =~ ^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$ ]] || usage_error "--$name: '$value' is not a number" ;;
         file-or:*)
             if [[ ! -f $(from_caller "$value") ]]; then
-                check_choice "$name" "$value" "${type#file-or:}" " or an existing file"
+                check_choice "$name" "$value" "${type#*-or:}" " or an existing file"
+            fi
+            ;;
+        dir-or:*)
+            if [[ ! -d $(from_caller "$value") ]]; then
+                check_choice "$name" "$value" "${type#*-or:}" " or an existing folder"
             fi
             ;;
         file) [[ -f $(from_caller "$value") ]] || usage_error "--$name: there is no file $value" ;;
@@ -88,8 +93,8 @@ set_option() {
     esac
     case $type in
         int:*) printf -v "${name//-/_}" %d "$((10#$value))" ;;
-        file-or:*)
-            if [[ ,${type#file-or:}, != *",$value,"* ]]; then
+        file-or:* | dir-or:*)
+            if [[ ,${type#*-or:}, != *",$value,"* ]]; then
                 value=$(from_caller "$value")
             fi
             printf -v "${name//-/_}" %s "$value"
@@ -190,7 +195,8 @@ print_help() {
             int:*) value=N ;;
             float) value=X ;;
             one-of:*) value="{${type#one-of:}}" ;;
-            file-or:*) value="{${type#file-or:},FILE}" ;;
+            file-or:*) value="{${type#*-or:},FILE}" ;;
+            dir-or:*) value="{${type#*-or:},DIR}" ;;
             key=value) value=KEY=VALUE ;;
             *) value=${type^^} ;;
         esac

@@ -67,13 +67,14 @@ system_names() {
 
 # shellcheck disable=SC2034       # recipes and systems use them
 {
-    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 code_features=bert bert_config=conf/code-bert.yaml bert_layer=4 rounds=2 student=scratch nj=1 jobs='' sweep='' results=RESULTS.md decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
+    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 code_features=bert bert_config= bert_layer=4 rounds=2 student=scratch nj=1 jobs='' sweep='' results=RESULTS.md decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
     force=false dry_run=false help=false
     lm_name=''                    # of --lm, if it is one
     search=wfst                   # the search with the language model
     data=data                     # not an option: a recipe may choose a folder below data/
     labelled_percent=100          # of the training set, as labelled_part leaves
-    launch=()                     # neither: words in front of the calls that --sweep makes, from cmd.sh
+    decodings=()                  # neither: folders that stage 7 makes
+    launch=()                     # nor this: words in front of the calls that --sweep makes, from cmd.sh
 }
 # shellcheck source=/dev/null
 . ./cmd.sh                        # sets nj, and launch where jobs do not run on this machine
@@ -91,8 +92,8 @@ option clusters string "hubert: numbers of clusters, one for each iteration"
 option cepstra one-of:normalised,plain "hubert: whether its first clusters are of cepstra normalised in each utterance, or as they are (the paper)"
 option layer int:1.. "hubert: layer whose hidden states are clustered, counted from 1"
 option code_features one-of:bert,context "vq-wav2vec: what the acoustic model reads, outputs of BERT over the codes or context vectors"
-option bert_config file "vq-wav2vec: configuration of that BERT"
-option set_bert key=value "vq-wav2vec: change one value of it; may be repeated"
+option bert_config file "vq-wav2vec, bert-asr: configuration of BERT (default conf/code-bert.yaml, conf/bert.yaml)"
+option set_bert key=value "vq-wav2vec, bert-asr: change one value of it; may be repeated"
 option bert_layer int:1.. "vq-wav2vec: layer of BERT that the acoustic model reads, counted from 1"
 option rounds int:1.. "pseudo-label: rounds of labelling and training, fewer if dev gets worse"
 option student one-of:scratch,continue "pseudo-label: train each student from the start, or from its teacher's weights"
@@ -222,6 +223,9 @@ begin() {
     fi
     config=${config:-conf/$system.yaml}
     pretrain_config=${pretrain_config:-conf/${system}_pretrain.yaml}
+    if [[ -z $bert_config ]]; then
+        bert_config=conf/$(if [[ $system == bert-asr ]]; then echo bert; else echo code-bert; fi).yaml
+    fi
     exp=${exp:-exp/$system$(part_name)}
     if is_neural; then
         lm_config=${lm_config:-conf/lm_$lm_name.yaml}
@@ -249,14 +253,18 @@ begin() {
 
 # A wrong key or value shows at once, not when training starts.
 check_config() {
+    local kind=train bert_kind=code-bert
+    if [[ $system == bert-asr ]]; then
+        kind=bert-asr bert_kind=bert
+    fi
     if [[ -f $config ]] && { given config || ((${#overrides[@]} > 0)); }; then
-        speechkit config --config "$config" "${overrides[@]}" >/dev/null || exit $?
+        speechkit config --kind "$kind" --config "$config" "${overrides[@]}" >/dev/null || exit $?
     fi
     if [[ -f $pretrain_config ]] && { given pretrain-config || ((${#pretrain_overrides[@]} > 0)); }; then
         speechkit config --kind pretrain --config "$pretrain_config" "${pretrain_overrides[@]}" >/dev/null || exit $?
     fi
     if given bert-config || ((${#bert_overrides[@]} > 0)); then
-        speechkit config --kind code-bert --config "$bert_config" "${bert_overrides[@]}" >/dev/null || exit $?
+        speechkit config --kind "$bert_kind" --config "$bert_config" "${bert_overrides[@]}" >/dev/null || exit $?
     fi
     if given lm-config; then
         speechkit config --kind lm --config "$lm_config" >/dev/null || exit $?

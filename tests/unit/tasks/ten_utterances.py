@@ -1,5 +1,6 @@
 """A recipe with ten synthetic utterances, in which each word has a spectrum of its own, and commands run in it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +25,15 @@ lfmmi: {warmup_updates: 20}
 """
 
 
-def make_data(folder: Path) -> None:
+def make_data(folder: Path, vocabulary: Sequence[str] = WORDS) -> None:
     """Three splits of the same ten utterances: each word has a spectrum of its own, silence between words."""
     generator = np.random.default_rng(0)
-    patterns = {word: generator.normal(0, 3, size=(1, 8)) for word in WORDS}
+    patterns = {word: generator.normal(0, 3, size=(1, 8)) for word in vocabulary}
     folder.mkdir()
     cuts = []
     with LilcomChunkyWriter(folder / "features") as writer:
         for index in range(10):
-            words = generator.choice(WORDS, size=3).tolist()
+            words = generator.choice(vocabulary, size=3).tolist()
             rows = [np.zeros((4, 8))]
             for word in words:
                 rows += [np.repeat(patterns[word], 12, axis=0), np.zeros((6, 8))]
