@@ -36,6 +36,7 @@ COMMANDS = {
     "cluster": "make frame labels by k-means",
     "codes": "make frame labels by the quantiser of vq-wav2vec",
     "code-bert": "train BERT over codes of speech",
+    "bert": "train BERT over characters of text, or from it a language model",
     "train": "train a model",
     "bert-asr": "train a text BERT that hears the segment of each character",
     "pseudo-label": "label audio without transcripts by a trained model, to train on it",

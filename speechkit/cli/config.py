@@ -8,7 +8,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit config`."""
     parser.add_argument("--config", type=Path, required=True, help="YAML file of the system")
     parser.add_argument(
-        "--kind", choices=("train", "pretrain", "lm", "code-bert"), default="train", help="what it configures"
+        "--kind", choices=("train", "pretrain", "lm", "code-bert", "bert"), default="train", help="what it configures"
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value")
 
@@ -20,7 +20,14 @@ def run(args: argparse.Namespace) -> None:
     from speechkit.tasks.language_model import LmConfig
     from speechkit.tasks.pretrain import PretrainConfig
     from speechkit.tasks.recognizer import CtcConfig
+    from speechkit.tasks.text_bert import TextBertTrainConfig
 
-    schemas = {"train": CtcConfig, "pretrain": PretrainConfig, "lm": LmConfig, "code-bert": CodeBertConfig}
-    schema: type = schemas[args.kind]
+    schemas: dict[str, type] = {
+        "train": CtcConfig,
+        "pretrain": PretrainConfig,
+        "lm": LmConfig,
+        "code-bert": CodeBertConfig,
+        "bert": TextBertTrainConfig,
+    }
+    schema = schemas[args.kind]
     print(dump_yaml(load_config(schema, args.config, args.set)), end="")

@@ -14,19 +14,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 DATA = ("kaldi", "audiofolder", "parquet")
-MODELS = ("huggingface", "torchaudio", "fairseq")
+SPEECH_MODELS = ("huggingface", "torchaudio", "fairseq")
+MODELS = (*SPEECH_MODELS, "bert")
 OPTIONS = {
     "split": DATA,
     "nj": DATA,
     "run_pipes": ("kaldi",),
-    "audio": MODELS,
+    "audio": SPEECH_MODELS,
     "tokens": ("torchaudio", "fairseq"),
-    "lexicon": MODELS,
+    "lexicon": SPEECH_MODELS,
     "method": ("torchaudio",),
-    "heads": MODELS,
-    "norm": MODELS,
-    "normalise": MODELS,
-    "strides": MODELS,
+    "heads": SPEECH_MODELS,
+    "norm": SPEECH_MODELS,
+    "normalise": SPEECH_MODELS,
+    "strides": SPEECH_MODELS,
 }
 
 
@@ -39,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         help="data: folder with a folder for each of train, dev (or valid, validation) and test, or one set by itself; "
-        "huggingface: folder of a model; torchaudio: file of a state dict; fairseq: checkpoint",
+        "huggingface: folder of a speech model; torchaudio: file of a state dict; fairseq: checkpoint; bert: folder of "
+        "Hugging Face with a Chinese BERT",
     )
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for the manifests, as of speechkit prepare, or for the model"
@@ -64,7 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read all sets and write their manifests and a report, or read a model and write a checkpoint."""
     check_formats(args, OPTIONS)
-    if args.format in MODELS:
+    if args.format == "bert":
+        from speechkit.tasks.bert_import import import_bert
+
+        import_bert(args.source, args.out)
+    elif args.format in MODELS:
         _import_model(args)
     else:
         _import_data(args)

@@ -33,7 +33,7 @@ def read_huggingface(folder: Path, hints: Hints) -> tuple[Model, Reference]:
     method = METHODS.get(config.get("model_type", ""))
     if method is None:
         raise SpeechkitError(f"{folder} holds a model of type '{config.get('model_type')}', not wav2vec2 or hubert")
-    state = without_prefix(_weights(folder), _FIRST, folder)
+    state = without_prefix(read_weights(folder), _FIRST, folder)
     model = sorted_model(state, HUGGINGFACE, HUGGINGFACE_HEADS, method, hints.over(_hints(folder, config)), folder)
     ctc = model.output is not None
     if installed("transformers"):
@@ -41,7 +41,8 @@ def read_huggingface(folder: Path, hints: Hints) -> tuple[Model, Reference]:
     return model, of_either(model)
 
 
-def _weights(folder: Path) -> dict[str, Tensor]:
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a folder, from safetensors in one file or several, or from a file of torch.save."""
     if (folder / WEIGHTS).is_file():
         return read_safetensors(folder / WEIGHTS)
     parts = sorted(folder.glob("model-*-of-*.safetensors"))
@@ -49,7 +50,10 @@ def _weights(folder: Path) -> dict[str, Tensor]:
         return {name: each for path in parts for name, each in read_safetensors(path).items()}
     if not (folder / "pytorch_model.bin").is_file():
         raise SpeechkitError(f"{folder} has neither {WEIGHTS} nor pytorch_model.bin; fetch one of them")
-    return dict(load_torch(folder / "pytorch_model.bin"))
+    found = load_torch(folder / "pytorch_model.bin")
+    if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
+        raise SpeechkitError(f"{folder / 'pytorch_model.bin'} is no state dict of a model; fetch it again")
+    return dict(found)
 
 
 def _hints(folder: Path, config: Mapping[str, Any]) -> Hints:

@@ -116,6 +116,26 @@ FAIRSEQ_HUBERT_HEADS: Names = (
     ("output.{n}", "proj.{n}"),
 )
 
+# A BERT over text and its head for masked tokens, the names of transformers without "bert.".
+_BERT_LAYER = "encoder.layer.{i}"
+BERT: Names = (
+    ("tokens.weight", "embeddings.word_embeddings.weight"),
+    ("positions.weight", "embeddings.position_embeddings.weight"),
+    ("segments.weight", "embeddings.token_type_embeddings.weight"),
+    ("norm.{n}", "embeddings.LayerNorm.{n}"),
+    ("blocks.{i}.query.{n}", f"{_BERT_LAYER}.attention.self.query.{{n}}"),
+    ("blocks.{i}.key.{n}", f"{_BERT_LAYER}.attention.self.key.{{n}}"),
+    ("blocks.{i}.value.{n}", f"{_BERT_LAYER}.attention.self.value.{{n}}"),
+    ("blocks.{i}.attention_out.{n}", f"{_BERT_LAYER}.attention.output.dense.{{n}}"),
+    ("blocks.{i}.attention_norm.{n}", f"{_BERT_LAYER}.attention.output.LayerNorm.{{n}}"),
+    ("blocks.{i}.feed_forward_in.{n}", f"{_BERT_LAYER}.intermediate.dense.{{n}}"),
+    ("blocks.{i}.feed_forward_out.{n}", f"{_BERT_LAYER}.output.dense.{{n}}"),
+    ("blocks.{i}.feed_forward_norm.{n}", f"{_BERT_LAYER}.output.LayerNorm.{{n}}"),
+    ("head.0.{n}", "cls.predictions.transform.dense.{n}"),
+    ("head.2.{n}", "cls.predictions.transform.LayerNorm.{n}"),
+    ("bias", "cls.predictions.bias"),
+)
+
 
 def from_names(state: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
     """The tensors of a `SpeechEncoder` from those of another toolkit; what is no part of it is left out.
@@ -131,7 +151,7 @@ def from_names(state: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
             if there not in found:
                 raise SpeechkitError("the checkpoint lacks the norm after the first convolution; it is not complete")
             found[ours] = found.pop(there)
-    return _joined(found)
+    return joined(found)
 
 
 def to_names(state: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
@@ -165,8 +185,12 @@ def _pattern(template: str) -> str:
     return escaped.replace(r"\{n\}", r"(?P<n>weight|bias)")
 
 
-def _joined(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Queries, keys and values as one."""
+def joined(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with queries, keys and values of each block as one.
+
+    Raises:
+        SpeechkitError: a block lacks one of them.
+    """
     result = {}
     for name, tensor in found.items():
         block, _, rest = name.rpartition(".query.")

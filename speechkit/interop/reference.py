@@ -60,7 +60,7 @@ def of_transformers(folder: Path, normalise: bool, ctc: bool) -> Reference:
         import transformers
 
         kind = transformers.AutoModelForCTC if ctc else transformers.AutoModel
-        with _quiet(transformers):
+        with quiet(transformers):
             model = kind.from_pretrained(folder, local_files_only=True).double().eval()
         base = model.base_model
         layers, result = _watched(model, [*base.encoder.layers, base], waveform, normalise)
@@ -172,7 +172,7 @@ def _watched(
 
 
 @contextlib.contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
+def quiet(transformers: Any) -> Iterator[None]:
     """Without transformers' progress bars and its remarks on weights that it does not need."""
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()

@@ -31,7 +31,7 @@ class TransformerLm(nn.Module):
         self.config = config
         self.embedding = nn.Parameter(torch.randn(num_tokens, config.dim) * config.dim**-0.5)
         self.blocks = TransformerStack(config, causal=True)
-        self.norm = nn.LayerNorm(config.dim) if config.norm_first else nn.Identity()
+        self.norm = nn.LayerNorm(config.dim, config.norm_eps) if config.norm_first else nn.Identity()
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Log-probability (natural) of each token of `tokens (N, T)`, which end in 0; `(N, T)`, 0 on padding."""

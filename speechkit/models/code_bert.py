@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from speechkit.lm.transformer_lm import sinusoids
 from speechkit.nn.lengths import Packing
 from speechkit.nn.masking import SpanMaskConfig, span_mask
+from speechkit.nn.prediction import PredictionLoss, prediction_head, prediction_loss
 from speechkit.nn.transformer import ConvPositionEmbedding, StackConfig, TransformerStack
 
 SLOWEST_WAVE = 100.0  # codes a radian
@@ -30,21 +31,6 @@ class CodeStackConfig(StackConfig):
 
     position_kernel: int = 0
     position_groups: int = 4
-
-
-@dataclass(frozen=True)
-class CodeBertLoss:
-    """Sums over `count` masked codes.
-
-    Attributes:
-        total: negative log-probability (natural).
-        right: codes that are the most probable of all.
-        count: divide by that of all processes.
-    """
-
-    total: Tensor
-    right: int
-    count: int
 
 
 class CodeBert(nn.Module):
@@ -64,13 +50,13 @@ class CodeBert(nn.Module):
         self.position: nn.Module | None = None
         if config.position_kernel:
             self.position = ConvPositionEmbedding(dim, config.position_kernel, config.position_groups)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, config.norm_eps)
         self.blocks = TransformerStack(config)
-        self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim))
+        self.head = prediction_head(dim, config.norm_eps)
         self.bias = nn.Parameter(torch.zeros(num_codes))
 
-    def forward(self, codes: Tensor, lengths: Tensor, masked: Tensor | None = None) -> CodeBertLoss:
-        """The loss of a batch.
+    def forward(self, codes: Tensor, lengths: Tensor, masked: Tensor | None = None) -> PredictionLoss:
+        """The loss of a batch, over masked codes.
 
         Args:
             codes: `(N, T)`, anything on padding.
@@ -80,14 +66,12 @@ class CodeBert(nn.Module):
         packing = Packing.of(lengths, codes.shape[1])
         if masked is None:
             masked = span_mask(lengths.tolist(), codes.shape[1], self.mask)
-        flat, chosen = (packing.pack(each.to(codes.device).unsqueeze(2)).squeeze(1) for each in (codes, masked))
+        flat, chosen = packing.pack(codes), packing.pack(masked.to(codes.device))
         targets = chosen & (flat != self.unknown) if self.unknown is not None else chosen
         x = self.blocks(self._enter(flat.masked_fill(chosen, self.num_codes), packing), packing)
         x = x[targets]
         logits = F.linear(self.head(self.norm(x) if self.config.norm_first else x), self.embedding[:-1], self.bias)
-        target = flat[targets]
-        right = int((logits.detach().argmax(1) == target).sum())
-        return CodeBertLoss(F.cross_entropy(logits, target, reduction="sum"), right, len(target))
+        return prediction_loss(logits, flat[targets])
 
     def layers(self, codes: Tensor, lengths: Tensor, count: int | None = None) -> list[Tensor]:
         """The outputs of the first `count` blocks (all if None), each `(N, T, dim)`, nothing masked, zero on padding.
@@ -95,8 +79,7 @@ class CodeBert(nn.Module):
         With `norm_first` they are without the norm at the end, as those of `speechkit.nn.transformer`.
         """
         packing = Packing.of(lengths, codes.shape[1])
-        flat = packing.pack(codes.unsqueeze(2)).squeeze(1)
-        outputs = self.blocks.outputs(self._enter(flat, packing), packing)
+        outputs = self.blocks.outputs(self._enter(packing.pack(codes), packing), packing)
         return [packing.unpack(each) for each in itertools.islice(outputs, count)]
 
     def _enter(self, flat: Tensor, packing: Packing) -> Tensor:

@@ -51,7 +51,7 @@ class Packing:
         return cls(mask, valid, len(valid) == mask.numel())
 
     def pack(self, x: Tensor) -> Tensor:
-        """The valid frames `(F, C)` of `x (N, T, C)`."""
+        """The valid frames `(F, C)` of `x (N, T, C)`, or `(F,)` of `(N, T)`."""
         flat = x.flatten(0, 1)
         return flat if self.full else flat.index_select(0, self.valid)
 

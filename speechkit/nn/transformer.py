@@ -14,7 +14,7 @@ from speechkit.nn.lengths import Packing, zero_padding
 
 @dataclass(frozen=True, kw_only=True)
 class StackConfig:
-    """Sizes of a `TransformerStack`; `layer_drop` is a probability per block.
+    """Sizes of a `TransformerStack`; `layer_drop` is a probability per block, `norm_eps` what norms add to a variance.
 
     With `checkpointing` activations inside of blocks are computed a second time on the way back instead of being kept.
     """
@@ -28,6 +28,7 @@ class StackConfig:
     attention_dropout: float = 0.1
     activation_dropout: float = 0.0
     layer_drop: float = 0.0
+    norm_eps: float = 1e-5
     checkpointing: bool = False
 
     def __post_init__(self) -> None:
@@ -84,10 +85,10 @@ class TransformerBlock(nn.Module):
     def __init__(self, config: StackConfig, causal: bool = False) -> None:
         super().__init__()
         self.config, self.causal = config, causal
-        self.attention_norm = nn.LayerNorm(config.dim)
+        self.attention_norm = nn.LayerNorm(config.dim, config.norm_eps)
         self.qkv = nn.Linear(config.dim, 3 * config.dim)
         self.attention_out = nn.Linear(config.dim, config.dim)
-        self.feed_forward_norm = nn.LayerNorm(config.dim)
+        self.feed_forward_norm = nn.LayerNorm(config.dim, config.norm_eps)
         self.feed_forward_in = nn.Linear(config.dim, config.feed_forward)
         self.feed_forward_out = nn.Linear(config.feed_forward, config.dim)
 
@@ -157,7 +158,7 @@ class TransformerEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.position = ConvPositionEmbedding(config.dim, config.position_kernel, config.position_groups)
-        self.norm = nn.LayerNorm(config.dim)
+        self.norm = nn.LayerNorm(config.dim, config.norm_eps)
         self.blocks = TransformerStack(config)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from speechkit.config.load import from_dict, to_dict
 from speechkit.data.labels import UNKNOWN, LabelFile
 from speechkit.lm.code_pieces import CodePieces, count_codes
 from speechkit.lm.token_file import SentenceBatch, SentenceBatches, batches_by_length
-from speechkit.models.code_bert import CodeBert, CodeBertLoss, CodeStackConfig
+from speechkit.models.code_bert import CodeBert, CodeStackConfig
 from speechkit.nn.masking import SpanMaskConfig
+from speechkit.nn.prediction import PredictionLoss
 from speechkit.train.checkpoint import MODEL, load_module, save_folder
 from speechkit.train.distributed import World
 from speechkit.train.trainer import TrainConfig, Validation
@@ -127,8 +128,8 @@ class CodeBertTask:
         accuracy = found.right / max(1, found.count)
         return found.total, float(found.count), {"masked_accuracy": accuracy, "masked_codes": float(found.count)}
 
-    def _run(self, model: nn.Module, batch: SentenceBatch) -> CodeBertLoss:
-        found: CodeBertLoss = model(batch.tokens.to(self.device), batch.lengths.to(self.device))
+    def _run(self, model: nn.Module, batch: SentenceBatch) -> PredictionLoss:
+        found: PredictionLoss = model(batch.tokens.to(self.device), batch.lengths.to(self.device))
         return found
 
     def validate(self) -> Validation:

@@ -1,0 +1,66 @@
+"""Train BERT over characters, or from it a language model; the same command again resumes where it stopped."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from speechkit.cli.training import run_training
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `speechkit bert`."""
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of the model and its training")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, as objective=prefix"
+    )
+    parser.add_argument("--text", type=Path, required=True, help="training text, one transcript a line")
+    parser.add_argument("--dev", type=Path, required=True, help="text that chooses the best weights")
+    parser.add_argument(
+        "--init", type=Path, help="BERT to start from, with its sizes and vocabulary (without it a new one is made)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model, in its subfolder final")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of sentences, masks and dropout")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train a model, write its best weights to OUT/final and print how well it tells characters."""
+    import torch
+
+    from speechkit.common.errors import UsageError
+    from speechkit.common.memory import keep_freed_memory
+    from speechkit.common.seeds import seed_everything
+    from speechkit.config.load import load_config
+    from speechkit.tasks.text_bert import TextBertModel, TextBertTask, TextBertTrainConfig, Texts, read_texts
+    from speechkit.train.distributed import join, leave
+
+    if args.init and (given := [each for each in args.set if each.startswith("model.")]):
+        raise UsageError(f"--set {given[0]} has no effect with --init, whose model it is; leave out one of them")
+    keep_freed_memory()
+    config = load_config(TextBertTrainConfig, args.config, args.set)
+    train, dev = read_texts(args.text), read_texts(args.dev)
+    world = join()
+    seed_everything(args.seed, "weights")
+    model = TextBertModel.start(config, args.init, train)
+    texts = {
+        "train": Texts.of(args.text, train, model.vocabulary, config.longest),
+        "dev": Texts.of(args.dev, dev, model.vocabulary, config.longest),
+    }
+    task = TextBertTask(model, texts["train"], texts["dev"], args.seed, world)
+    for name, counts in texts.items():
+        log.info("%s: %d sentences, %d characters", name, len(counts.lines), counts.characters)
+    variant = "BERT-LM" if config.objective == "prefix" else "BERT"
+    weights = run_training(args, model.config, task, world, variant, args.text)
+    if world.is_main:
+        model.save(args.out / "final", weights)
+        model.module.load_state_dict(weights)
+        model.module.eval()
+        with torch.inference_mode():
+            found = task.validate().metrics
+        which = "character" if config.objective == "prefix" else "masked character"
+        print(
+            f"perplexity {found['perplexity']:.2f} per {which} of {args.dev}, accuracy {100 * found['accuracy']:.2f} % "
+            f"({found['predicted']:.0f} predicted)"
+        )
+    leave(world)
