@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, as objective=prefix"
     )
     parser.add_argument("--text", type=Path, required=True, help="training text, one transcript a line")
-    parser.add_argument("--dev", type=Path, required=True, help="text that chooses the best weights")
+    dev = parser.add_mutually_exclusive_group(required=True)
+    dev.add_argument("--dev", type=Path, help="text that chooses the best weights")
+    dev.add_argument("--dev-cuts", type=Path, help="cuts whose transcripts do that")
     parser.add_argument(
         "--init", type=Path, help="BERT to start from, with its sizes and vocabulary (without it a new one is made)"
     )
@@ -32,20 +34,28 @@ def run(args: argparse.Namespace) -> None:
     from speechkit.common.memory import keep_freed_memory
     from speechkit.common.seeds import seed_everything
     from speechkit.config.load import load_config
-    from speechkit.tasks.text_bert import TextBertModel, TextBertTask, TextBertTrainConfig, Texts, read_texts
+    from speechkit.tasks.text_bert import (
+        TextBertModel,
+        TextBertTask,
+        TextBertTrainConfig,
+        Texts,
+        read_texts,
+        transcripts,
+    )
     from speechkit.train.distributed import join, leave
 
     if args.init and (given := [each for each in args.set if each.startswith("model.")]):
         raise UsageError(f"--set {given[0]} has no effect with --init, whose model it is; leave out one of them")
     keep_freed_memory()
     config = load_config(TextBertTrainConfig, args.config, args.set)
-    train, dev = read_texts(args.text), read_texts(args.dev)
+    train, source = read_texts(args.text), args.dev or args.dev_cuts
+    dev = read_texts(args.dev) if args.dev else transcripts(args.dev_cuts)
     world = join()
     seed_everything(args.seed, "weights")
     model = TextBertModel.start(config, args.init, train)
     texts = {
         "train": Texts.of(args.text, train, model.vocabulary, config.longest),
-        "dev": Texts.of(args.dev, dev, model.vocabulary, config.longest),
+        "dev": Texts.of(source, dev, model.vocabulary, config.longest),
     }
     task = TextBertTask(model, texts["train"], texts["dev"], args.seed, world)
     for name, counts in texts.items():
@@ -60,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
             found = task.validate().metrics
         which = "character" if config.objective == "prefix" else "masked character"
         print(
-            f"perplexity {found['perplexity']:.2f} per {which} of {args.dev}, accuracy {100 * found['accuracy']:.2f} % "
+            f"perplexity {found['perplexity']:.2f} per {which} of {source}, accuracy {100 * found['accuracy']:.2f} % "
             f"({found['predicted']:.0f} predicted)"
         )
     leave(world)

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+KINDS = ("train", "pretrain", "lm", "code-bert", "bert", "bert-asr")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit config`."""

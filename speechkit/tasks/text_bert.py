@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import read_json
 from speechkit.config.load import from_dict, to_dict
+from speechkit.data.alignments import read_spoken
 from speechkit.lm.character_text import CharacterText, Prefixes, last_places
 from speechkit.lm.token_file import SentenceBatch, SentenceBatches, Sentences, batches_by_length
 from speechkit.lm.whole_words import NO_WORD, WordMaskConfig, choose_words, hide, word_numbers
@@ -118,6 +119,18 @@ def read_texts(path: Path) -> list[str]:
     texts = ["".join(line.split()) for _, line in numbered_lines(path, "correct --text or --dev")]
     if not any(texts):
         raise SpeechkitError(f"{path} holds no text; it should have one transcript a line")
+    return [text for text in texts if text]
+
+
+def transcripts(cuts: Path) -> list[str]:
+    """Those of a manifest of cuts, without spaces; empty ones are passed over.
+
+    Raises:
+        SpeechkitError: there is no such manifest, or no text in it.
+    """
+    texts = ["".join(each.fields.get("text", "").split()) for each in read_spoken(cuts)]
+    if not any(texts):
+        raise SpeechkitError(f"{cuts} holds no transcripts; name cuts that have some")
     return [text for text in texts if text]
 
 

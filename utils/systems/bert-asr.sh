@@ -28,7 +28,7 @@ if [[ $bert == own || $bert == random ]]; then
         speechkit bert --config "$bert_config" "${bert_overrides[@]}" --text "$lang/lm_text.txt" \
         --dev-cuts "$data/valid/cuts_dev.jsonl.gz" --out "$text_bert" --seed "$seed"
 else
-    step "$text_bert" --files "$bert" -- speechkit import --from huggingface --in "$bert" --out "$text_bert/final"
+    step "$text_bert" --files "$bert" -- speechkit import --format bert --in "$bert" --out "$text_bert/final"
 fi
 
 stage 5 "BERT-LM: the next character; segments of characters"
