@@ -1,11 +1,14 @@
 """Mandarin sentences are new each time, and their pinyin becomes AISHELL-1's initials and finals."""
 
+import re
+import statistics
+from collections import Counter, defaultdict
 from itertools import islice
 
 import numpy as np
 import pytest
 
-from speechkit.data.miniature import mandarin
+from speechkit.data.miniature import aishell, espeak, mandarin
 
 # Initials and finals of AISHELL-1's lexicon, finals without tones.
 INITIALS = "b p m f d t n l g k h j q x zh ch sh r z c s aa ee ii oo uu vv"
@@ -54,14 +57,80 @@ def test_sentences_never_repeat_and_use_the_words_of_the_lexicon() -> None:
     assert {len(words) for words in made} <= set(range(4, 12))
 
 
-def test_fewer_choices_need_fewer_characters() -> None:
-    few, all_ = (
-        {
-            letter
-            for words in islice(mandarin.sentences(np.random.default_rng(0), choices), 3000)
-            for letter in "".join(words)
-        }
-        for choices in (10, None)
+def transcripts(size: str, part: str = "") -> list[list[str]]:
+    """Words of the sentences of a miniature, of one part or of all."""
+    planned = aishell.plan(size, seed=0)
+    lines = next(text for path, text in planned.documents.items() if "transcript" in path.name).splitlines()
+    spoken = zip(planned.utterances, lines, strict=True)
+    return [line.split()[1:] for utterance, line in spoken if part in ("", *utterance.parts)]
+
+
+def test_a_mini_has_many_characters_and_each_of_them_often() -> None:
+    counts = Counter("".join(word for words in transcripts("mini", "train") for word in words))
+    every = {letter for words in transcripts("mini") for letter in "".join(words)}
+    assert set(counts) == every
+    assert len(every) >= 200
+    assert statistics.median(counts.values()) >= 30
+    assert min(counts.values()) >= 10
+    assert all("\u4e00" <= letter <= "\u9fff" for letter in every)
+
+
+def test_a_tiny_has_fewer_characters_than_the_grammar() -> None:
+    few, more, all_ = (
+        {letter for words in islice(made, 3000) for letter in "".join(words)}
+        for made in (mandarin.sentences(np.random.default_rng(0), choices) for choices in (10, 14, None))
     )
-    assert few < all_
+    assert few < more < all_
     assert len(few) < 0.6 * len(all_)
+
+
+def readings(words: set[str]) -> list[tuple[str, str]]:
+    """Each character of the words with its syllable, an initial and a final with its tone."""
+    lexicon = mandarin.lexicon()
+    spelled = ((word, lexicon[word]) for word in words)
+    return [(letter, "".join(phones[2 * i : 2 * i + 2])) for word, phones in spelled for i, letter in enumerate(word)]
+
+
+def test_a_mini_has_homophones_and_polyphones() -> None:
+    """Of one sound with its tone: 他她它; of several sounds: 行. A neutral tone beside another counts as none."""
+    letters_of, syllables_of = defaultdict(set), defaultdict(set)
+    for letter, syllable in readings({word for words in transcripts("mini") for word in words}):
+        letters_of[syllable].add(letter)
+        syllables_of[letter].add(syllable.rstrip("12345"))
+    alike = [letters for letters in letters_of.values() if len(letters) > 1]
+    assert len(alike) >= 30
+    assert sum(map(len, alike)) >= 70
+    for homophones in ("他她它", "在再", "的地得", "作做坐", "书叔舒蔬", "是事市室世视式", "公工"):
+        assert set(homophones) in alike
+    polyphones = {letter for letter, syllables in syllables_of.items() if len(syllables) > 1}
+    assert polyphones == set("行乐了觉大都还会重长的地")
+
+
+def test_words_tell_homophones_apart() -> None:
+    """Each of them has its own neighbours: a place after 在, a verb after 再, and so on."""
+    after, before = defaultdict(set), defaultdict(set)
+    for words in islice(mandarin.sentences(np.random.default_rng(1)), 5000):
+        for first, second in zip(words, words[1:], strict=False):
+            after[first].add(second)
+            before[second].add(first)
+    assert not after["在"] & after["再"]
+    assert not after["的"] & after["得"]
+    assert not before["的"] & before["地"]
+    assert not before["地"] & before["得"]
+    women = {words[0] for words in islice(mandarin.sentences(np.random.default_rng(2)), 5000) if "她" in words}
+    men = {words[0] for words in islice(mandarin.sentences(np.random.default_rng(2)), 5000) if "他" in words}
+    assert len(women) == len(men) == 4
+    assert not women & men
+
+
+def sounds(text: str) -> str:
+    """What espeak says, without stress and pauses; events do not tell the tones."""
+    speech = espeak.synthesise(text, espeak.Voice("cmn", 450, 50, 50))
+    return re.sub(r"[',_:]", "", "".join(event.mnemonic for event in speech.phonemes if event.mnemonic[0] != "_"))
+
+
+def test_the_voice_reads_each_word_as_its_pinyin() -> None:
+    """It knows 银行 and 旅行; of a syllable that it lacks it would spell the letters, in either notation."""
+    misread = [word for word, reading in mandarin.PINYIN.items() if sounds(word) != sounds(reading)]
+    assert misread == []
+    assert sounds("便宜") != sounds("pian2yi5")  # the test sees what it looks for
