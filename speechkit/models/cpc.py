@@ -57,7 +57,7 @@ class CpcEncoder(nn.Module):
     def __init__(self, config: CpcEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.log_mel = LogMel(config.log_mel) if config.log_mel else None
+        self.log_mel = LogMel(config.log_mel, config.cepstra) if config.log_mel else None
         self.extractor = FeatureExtractor(config.extractor)
         self.context = nn.GRU(config.extractor.dim, config.context_dim, batch_first=True)
 

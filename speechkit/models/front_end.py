@@ -13,16 +13,20 @@ from speechkit.nn.waveform import ExtractorConfig
 class FrontEndConfig:
     """The part of an encoder that makes frames of waveforms.
 
-    With `log_mel` the extractor reads such frames, of which kernels and strides count, in place of waveforms.
+    With `log_mel` the extractor reads such frames, of which kernels and strides count, in place of waveforms; with
+    `cepstra` only so many coefficients of the cosine transform of each, a smooth spectrum with less of the voice in it.
     """
 
     sampling_rate: int = 16000
     log_mel: FbankConfig | None = None
+    cepstra: int | None = None
     extractor: ExtractorConfig = field(default_factory=ExtractorConfig)
 
     def __post_init__(self) -> None:
-        if self.extractor.in_dim != (self.log_mel.num_bins if self.log_mel else 1):
-            raise ValueError("extractor.in_dim must be the number of log-mel bins, or 1 for waveforms")
+        if self.cepstra is not None and (self.log_mel is None or not 1 <= self.cepstra <= self.log_mel.num_bins):
+            raise ValueError("cepstra are some of as many as log_mel has bins")
+        if self.extractor.in_dim != (self.cepstra or (self.log_mel.num_bins if self.log_mel else 1)):
+            raise ValueError("extractor.in_dim must be the number of cepstra or log-mel bins, or 1 for waveforms")
         if self.log_mel and self.log_mel.sampling_rate != self.sampling_rate:
             raise ValueError("log_mel.sampling_rate must be sampling_rate")
 

@@ -39,7 +39,7 @@ class SpeechEncoder(nn.Module):
     def __init__(self, config: SpeechEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.log_mel = LogMel(config.log_mel) if config.log_mel else None
+        self.log_mel = LogMel(config.log_mel, config.cepstra) if config.log_mel else None
         self.extractor = FeatureExtractor(config.extractor)
         self.norm = nn.LayerNorm(config.extractor.dim)
         self.projection = nn.Linear(config.extractor.dim, config.transformer.dim)

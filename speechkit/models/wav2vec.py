@@ -90,7 +90,7 @@ class Wav2VecEncoder(nn.Module):
     def __init__(self, config: Wav2VecEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.log_mel = LogMel(config.log_mel) if config.log_mel else None
+        self.log_mel = LogMel(config.log_mel, config.cepstra) if config.log_mel else None
         self.extractor = FeatureExtractor(config.extractor)
         self.quantiser: nn.Module | None = None
         if config.quantiser == "gumbel":

@@ -1,9 +1,12 @@
 """Encoders of log-mel frames: the same numbers whatever stands beside an utterance, and times that fit."""
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.fft import dct
 from small_models import small_encoder
 
 from speechkit.features.fbank import Fbank, FbankConfig
@@ -74,3 +77,17 @@ def test_a_frame_sees_its_window_and_no_more() -> None:
 def test_what_does_not_fit_is_refused(changes: dict[str, object], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         replace(encoder(), **changes)  # type: ignore[arg-type]
+
+
+def test_cepstra_are_those_of_the_normalised_bins() -> None:
+    waveforms, lengths = torch.randn(1, 8000, generator=torch.Generator().manual_seed(0)) * 0.1, torch.tensor([8000])
+    bins, _ = LogMel(FbankConfig(num_bins=40))(waveforms, lengths)
+    found, _ = LogMel(FbankConfig(num_bins=40), cepstra=13)(waveforms, lengths)
+    expected = dct(bins[0].double().numpy(), type=2, norm="ortho")[:, :13]
+    np.testing.assert_allclose(found[0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [{"cepstra": 13}, {"cepstra": 50, "log_mel": FbankConfig(num_bins=40)}])
+def test_cepstra_need_bins(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="cepstra"):
+        SpeechEncoderConfig(extractor=replace(FRAMES, in_dim=wrong["cepstra"]), **wrong)
