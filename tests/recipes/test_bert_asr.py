@@ -1,0 +1,100 @@
+"""What `--system bert-asr` does in stages 4 to 8, as `--dry-run` shows it."""
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+EGS = Path(__file__).parents[2] / "egs"
+
+
+def dry_run(recipe: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    command = ["bash", str(EGS / recipe / "run.sh"), "--dry-run", "--stage", "4", "--system", "bert-asr", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def commands(*options: str) -> list[list[str]]:
+    result = dry_run("aishell", *options)
+    assert result.returncode == 0, result.stderr
+    lines = [line.split(None, 1) for line in result.stdout.splitlines()]
+    return [shlex.split(parts[1]) for parts in lines if len(parts) == 2 and parts[0] == "command"]
+
+
+def of(found: list[list[str]], name: str) -> list[list[str]]:
+    return [command for command in found if command[1] == name]
+
+
+def value(command: list[str], option: str) -> str:
+    return command[command.index(option) + 1]
+
+
+def test_bert_then_bert_lm_then_bert_asr() -> None:
+    found = commands()
+    bert, bert_lm = of(found, "bert")
+    (training,) = of(found, "bert-asr")
+    assert value(bert_lm, "--init") == f"{value(bert, '--out')}/final"
+    assert value(training, "--bert") == f"{value(bert_lm, '--out')}/final"
+    assert "model.acoustic.encoder=conv1d-resnet" in training
+    assert not of(found, "train") + of(found, "cif")  # oracle and linear need no other model
+
+
+def test_the_reference_is_read_for_oracle_segments_alone() -> None:
+    """What recognises in other segments gets them from the audio, and from the training set."""
+    found = commands("--alignment", "oracle,linear,ctc,cif")
+    kinds = {value(each, "--kind"): each for each in of(found, "segments")}
+    assert [*kinds] == ["oracle", "linear", "ctc", "cif"]
+    assert all("_ali" in each for each in kinds["oracle"] if "cuts_" in each)
+    for kind in ("linear", "ctc", "cif"):
+        assert not any("_ali" in each for each in kinds[kind])
+        (reference,) = (place for place, each in enumerate(kinds[kind]) if each == "--reference")  # to compare with
+        assert kinds[kind][reference + 1] == value(kinds["oracle"], "--out")
+    trained = value(of(found, "bert-asr")[0], "--segments")
+    assert trained == value(kinds["oracle"], "--out")
+    decodings = of(found, "bert-decode")
+    expected = [
+        f"{value(each, '--out')}/segments_{name}.jsonl.gz" for each in kinds.values() for name in ("dev", "test")
+    ]
+    assert [value(each, "--segments") for each in decodings] == expected
+    assert [value(each, "--dir") for each in of(found, "score")] == [value(each, "--out") for each in decodings]
+    assert not of(found, "decode")
+
+
+def test_changes_of_the_system_leave_its_ctc_model_alone() -> None:
+    found = commands("--alignment", "ctc", "--set", "model.acoustic.blocks=2")
+    assert "model.acoustic.blocks=2" in of(found, "bert-asr")[0]
+    assert "--set" not in of(found, "train")[0]
+
+
+@pytest.mark.parametrize(("start", "random"), [("own", False), ("random", True)])
+def test_encoders_and_starts_have_folders_of_their_own(start: str, random: bool) -> None:
+    folders = set()
+    for encoder in ("average", "conv1d-resnet"):
+        (training,) = of(commands("--encoder", encoder, "--bert", start), "bert-asr")
+        assert ("--random" in training) is random
+        folders.add(value(training, "--out"))
+    assert folders == {f"exp/bert-asr-{name}{'-random' * random}" for name in ("average", "conv1d-resnet")}
+
+
+def test_a_bert_of_hugging_face_is_imported(tmp_path: Path) -> None:
+    found = commands("--bert", str(tmp_path))
+    (imported,) = of(found, "import")
+    assert (value(imported, "--in"), value(imported, "--format")) == (str(tmp_path), "bert")
+    (bert_lm,) = of(found, "bert")
+    assert value(bert_lm, "--init") == value(imported, "--out")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "complaint"),
+    [
+        ("aishell", ["--alignment", "linear,oracel"], "--alignment: unknown 'oracel', did you mean 'oracle'?"),
+        ("aishell", ["--encoder", "resnet"], "--encoder: unknown 'resnet', choose from: average conv1d-resnet"),
+        ("aishell", ["--bert", "nowhere"], "--bert: unknown 'nowhere'"),
+        ("timit", [], "reads characters; of the recipes egs/aishell has them"),
+    ],
+)
+def test_what_cannot_be_is_one_line(recipe: str, options: list[str], complaint: str) -> None:
+    result = dry_run(recipe, *options)
+    assert result.returncode == 2
+    assert complaint in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
