@@ -46,13 +46,11 @@ def read_bert(folder: Path) -> Bert:
     settings = read_json(folder / CONFIG)
     for name, expected in ASSUMED.items():
         if settings.get(name, expected) != expected:
-            raise SpeechkitError(f"{folder / CONFIG} has {name} {settings[name]!r}, which no BERT has; use another one")
+            raise SpeechkitError(f"{folder / CONFIG} has {name} {settings[name]!r}; a BERT has {expected!r}")
     state = {_of_today(name): each.float() for name, each in read_weights(folder).items()}
     state = {name: each for name, each in state.items() if not name.startswith(UNUSED)}
     _check(state, folder)
     weights = joined(renamed(state, BERT))
-    if "num_attention_heads" not in settings:
-        raise SpeechkitError(f"{folder / CONFIG} lacks num_attention_heads, which no tensor tells; fetch it again")
     return Bert(_sizes(settings, weights, folder), weights)
 
 
@@ -102,14 +100,22 @@ def _check(state: dict[str, Tensor], folder: Path) -> None:
 
 def _sizes(settings: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path) -> StackConfig:
     """Of the tensors, and where they do not tell, of config.json."""
-    numbers = {int(name.split(".")[1]) for name in weights if name.startswith("blocks.")}
-    inner = weights.get("blocks.0.feed_forward_in.bias")
-    if inner is None:
-        raise SpeechkitError(f"{folder} lacks the first layer of a BERT; fetch it again")
+    positions, inner = weights.get("positions.weight"), weights.get("blocks.0.feed_forward_in.bias")
+    if positions is None or inner is None or "num_attention_heads" not in settings:
+        raise SpeechkitError(f"{folder} lacks positions, layers or, in {CONFIG}, num_attention_heads; fetch it again")
+    rows, dim = weights["tokens.weight"].shape
+    layers = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
+    found = {
+        "vocab_size": rows, "hidden_size": dim, "num_hidden_layers": layers, "intermediate_size": len(inner),
+        "max_position_embeddings": len(positions),
+    }  # fmt: skip
+    for name, number in found.items():
+        if settings.get(name, number) != number:
+            raise SpeechkitError(f"{folder / CONFIG} says {name} {settings[name]}, but the weights have {number}")
     try:
         return StackConfig(
-            dim=weights["tokens.weight"].shape[1],
-            layers=max(numbers) + 1,
+            dim=dim,
+            layers=layers,
             heads=settings["num_attention_heads"],
             feed_forward=len(inner),
             dropout=settings.get("hidden_dropout_prob", 0.1),

@@ -35,7 +35,7 @@ def import_bert(source: Path, out: Path) -> None:
         raise SpeechkitError(
             f"{source / VOCABULARY} holds {len(vocabulary)} tokens for a model of {rows}; fetch both anew"
         )
-    model = TextBertModel(_config(found, source), vocabulary)
+    model = TextBertModel(_config(found), vocabulary)
     _fill(model.module, found, source)
     _require_equal(model.module, source)
     model.save(out, model.module.state_dict())
@@ -45,9 +45,7 @@ def import_bert(source: Path, out: Path) -> None:
     )  # fmt: skip
 
 
-def _config(found: Bert, source: Path) -> TextBertTrainConfig:
-    if "positions.weight" not in found.weights:
-        raise SpeechkitError(f"{source} lacks the table of positions; fetch it again")
+def _config(found: Bert) -> TextBertTrainConfig:
     positions = len(found.weights["positions.weight"])
     config = TextBertConfig(**dataclasses.asdict(found.sizes), positions=positions)
     return TextBertTrainConfig(model=config, longest=min(TextBertTrainConfig().longest, positions))
