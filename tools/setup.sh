@@ -82,10 +82,10 @@ installed_torch() {
 }
 
 run_pip() {
-  local started=$SECONDS constraints=$tools_dir/constraints.txt extras=decode,dev,report,torchaudio
+  local started=$SECONDS constraints=$tools_dir/constraints.txt extras=decode,dev,mandarin,report,torchaudio
   if [[ ! -e $ours && -n $(installed_torch) ]]; then
     constraints=$venv/.speechkit-constraints
-    extras=decode,dev,report
+    extras=decode,dev,mandarin,report
     installed_torch >"$constraints"
     echo "setup.sh: adding speechkit to $venv and keeping its $(paste -sd ' ' "$constraints")"
   else

@@ -15,19 +15,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the error rate line, of words that of their letters too; write per_utt.txt, confusions.txt, result.json."""
+    """Print the error rate line, last; write per_utt.txt, confusions.txt, result.json.
+
+    Words bring the error rate of their letters, Chinese characters that of their syllables, and syllables.txt.
+    """
     from speechkit.report.scoring import score_folder, write_score
+    from speechkit.report.syllables import score_syllables, write_syllables
 
     unit, folded_to = _unit(args.unit, args.lang, args.fold)
     score = score_folder(args.dir, unit, folded_to)
-    letters = score_folder(args.dir, "letter") if unit == "word" else None
-    write_score(score, args.dir, letters)
+    lines, more = [], {}
+    if unit == "word":
+        letters = score_folder(args.dir, "letter")
+        lines, more = [letters.line(str(args.dir))], {"letter_error_rate": letters.total.rate}
+    elif unit == "char" and (said := score_syllables(score)):
+        lines, more = said.lines(str(args.dir)), said.figures()
+        write_syllables(said, args.dir)
+    write_score(score, args.dir, more)
     figures = score.figures()
     low, high = figures["interval"]
     print(f"95 % interval {low:.2f} to {high:.2f}, {figures['sentence_error_rate']:.2f} % of sentences have an error")
-    if letters:
-        print(letters.line(str(args.dir)))
-    print(score.line(str(args.dir)))
+    for line in (*lines, score.line(str(args.dir))):
+        print(line)
 
 
 def _unit(unit: str, lang: Path | None, folded_to: int | None) -> tuple[str, int | None]:

@@ -73,6 +73,8 @@ PACKAGES = (
     Package("kaldifst", "kaldifst", False, "decoding on graphs, the default (--decode greedy and beam work)"),
     Package("sentencepiece", "sentencepiece", False, "word-piece units"),
     Package("matplotlib", "matplotlib", False, "figures of report pages"),
+    Package("jieba", "jieba", False, "whole-word masks of a BERT for Chinese text"),
+    Package("pypinyin", "pypinyin", False, "syllable error rates of Mandarin, and scoring its characters"),
 )
 
 PROGRAMS = (

@@ -19,7 +19,8 @@ from speechkit.report.tables import table_lines
 log = logging.getLogger(__name__)
 Row = dict[str, str]
 COLUMNS = (
-    "System", "Set", "Metric", "Rate %", "95 % interval", "Errors", "Letter errors %", "Decoding", "Corpus", "Seed",
+    "System", "Set", "Metric", "Rate %", "95 % interval", "Errors", "Letter errors %", "Syllable errors %",
+    "Syllable errors without tones %", "Homophones / substitutions", "Decoding", "Corpus", "Seed",
     "Parameters", "Train hours", "Real-time factor", "Hardware", "Date", "Commit", "Command",
 )  # fmt: skip
 MEAN_COLUMNS = ("System", "Set", "Metric", "Mean %", "Deviation", "Seeds", "Decoding", "Corpus")
@@ -138,7 +139,10 @@ def _row(folder: Path, result: Mapping[str, Any], run: Mapping[str, Any], decode
         "Rate %": f"{result['rate']:.2f}",
         "95 % interval": f"{low:.2f} to {high:.2f}",
         "Errors": f"{result['errors']} / {result['reference']}",
-        "Letter errors %": f"{result['letter_error_rate']:.2f}" if "letter_error_rate" in result else "",
+        "Letter errors %": _rate(result, "letter_error_rate"),
+        "Syllable errors %": _rate(result, "syllable_error_rate"),
+        "Syllable errors without tones %": _rate(result, "syllable_error_rate_without_tones"),
+        "Homophones / substitutions": _homophones(result),
         "Decoding": _decoding(decode),
         "Corpus": run.get("corpus", ""),
         "Seed": run.get("seed", ""),
@@ -151,6 +155,16 @@ def _row(folder: Path, result: Mapping[str, Any], run: Mapping[str, Any], decode
         "Command": decode.get("command") or run.get("command", ""),
     }
     return {name: " ".join(str(value).split()) for name, value in values.items()}
+
+
+def _rate(result: Mapping[str, Any], name: str) -> str:
+    return f"{result[name]:.2f}" if name in result else ""
+
+
+def _homophones(result: Mapping[str, Any]) -> str:
+    """Of the wrong characters those with the syllable and tone of the right one."""
+    found = result.get("homophone_substitutions")
+    return "" if found is None else f"{found} / {result['substitutions']}"
 
 
 def _decoding(decode: Mapping[str, Any]) -> str:

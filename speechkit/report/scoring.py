@@ -1,6 +1,6 @@
 """Scores of a decoded set: the last line, alignments, confusions and figures in files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,8 @@ class Score:
         return sum(self.counts, ErrorCounts())
 
     def line(self, name: str) -> str:
-        """Kaldi's one line, `%WER 12.34 [ 45 / 366, 5 ins, 10 del, 30 sub ] name`."""
-        total = self.total
-        return (
-            f"%{self.metric} {total.rate:.2f} [ {total.errors} / {total.reference}, "
-            f"{total.insertions} ins, {total.deletions} del, {total.substitutions} sub ] {name}"
-        )
+        """The set's `error_line`."""
+        return error_line(self.metric, self.total, name)
 
     def figures(self) -> dict[str, Any]:
         """Everything in numbers, JSON-able; rates are in percent, the interval comes from resampled utterances."""
@@ -57,6 +53,14 @@ class Score:
             "sentence_error_rate": 100 * wrong / len(self.utterances),
             "folded_to": self.folded_to,
         }
+
+
+def error_line(metric: str, total: ErrorCounts, name: str) -> str:
+    """Kaldi's one line, `%WER 12.34 [ 45 / 366, 5 ins, 10 del, 30 sub ] name`."""
+    return (
+        f"%{metric} {total.rate:.2f} [ {total.errors} / {total.reference}, "
+        f"{total.insertions} ins, {total.deletions} del, {total.substitutions} sub ] {name}"
+    )
 
 
 def score_folder(folder: Path, unit: str, folded_to: int | None = None) -> Score:
@@ -81,12 +85,11 @@ def score_folder(folder: Path, unit: str, folded_to: int | None = None) -> Score
     return Score(METRICS[unit], folded_to, names, counts, alignments(references, hypotheses))
 
 
-def write_score(score: Score, folder: Path, letters: Score | None = None) -> None:
-    """Write `per_utt.txt`, `confusions.txt` and, last, `result.json` into `folder`; `letters` adds its rate to that."""
+def write_score(score: Score, folder: Path, more: Mapping[str, Any]) -> None:
+    """Write `per_utt.txt`, `confusions.txt` and, last, `result.json` with the figures in `more` into `folder`."""
     blocks = map(_utterance_block, score.utterances, score.counts, score.aligned)
     write_text(folder / "per_utt.txt", "\n".join(blocks))
     write_text(folder / "confusions.txt", _confusion_table(score))
-    more = {"letter_error_rate": letters.total.rate} if letters else {}
     write_json(folder / "result.json", {**score.figures(), **more})
 
 
@@ -127,12 +130,12 @@ def _confusion_table(score: Score) -> str:
     found = confusions(score.aligned)
     said = _occurrences(score.aligned)
     lines = ["# substitutions: count, reference -> hypothesis, share of the reference's occurrences"]
-    for (reference, hypothesis), count in _ordered(found.substitutions):
+    for (reference, hypothesis), count in most_frequent(found.substitutions):
         lines.append(f"{count:6d}  {reference} -> {hypothesis}  {100 * count / said[reference]:.1f} %")
     lines += ["", "# deletions: count, reference, share of its occurrences"]
-    lines += [f"{count:6d}  {item}  {100 * count / said[item]:.1f} %" for item, count in _ordered(found.deletions)]
+    lines += [f"{count:6d}  {item}  {100 * count / said[item]:.1f} %" for item, count in most_frequent(found.deletions)]
     lines += ["", "# insertions: count, hypothesis"]
-    lines += [f"{count:6d}  {item}" for item, count in _ordered(found.insertions)]
+    lines += [f"{count:6d}  {item}" for item, count in most_frequent(found.insertions)]
     return "\n".join(lines) + "\n"
 
 
@@ -144,6 +147,6 @@ def _occurrences(aligned: Sequence[Sequence[Pair]]) -> dict[str, int]:
     return said
 
 
-def _ordered(counts: "dict[Any, int]") -> list[tuple[Any, int]]:
-    """The most frequent first, equals in alphabetical order."""
+def most_frequent(counts: Mapping[Any, int]) -> list[tuple[Any, int]]:
+    """Items and counts, the most frequent first, equals in alphabetical order."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

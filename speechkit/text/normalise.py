@@ -16,7 +16,7 @@ from speechkit.common.names import nearest
 Case = Literal["lower", "upper", "keep"]
 CASES: tuple[Case, ...] = ("lower", "upper", "keep")
 _APOSTROPHES = str.maketrans({"’": "'", "ʼ": "'", "‘": "'", "＇": "'", "`": "'"})
-_CHINESE = re.compile(r"([\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])")
+CHINESE = re.compile(r"([\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])")
 _INITIALS = re.compile(r"(?<![^\W_])(?:[^\W\d_]\.)+[^\W\d_](?:\.|(?![^\W_]))")
 _IN_NUMBERS = re.compile(r"(?<=\d)[.,](?=\d)")
 _RUNS = re.compile(r"[-.]{2,}")
@@ -71,7 +71,7 @@ def words_of(text: str, rules: Rules = GENERAL) -> list[str]:
     plain = _INVISIBLE.sub("", unicodedata.normalize(rules.form, text)).translate(_APOSTROPHES)
     if rules.initials:
         plain = _INITIALS.sub(lambda found: found[0].replace(".", ""), plain)
-    separate = _RUNS.sub(" ", _CHINESE.sub(r" \1 ", plain))
+    separate = _RUNS.sub(" ", CHINESE.sub(r" \1 ", plain))
     numbers = {found.start() for found in _IN_NUMBERS.finditer(separate)}
     kept = "".join(
         letter if place in numbers or _belongs_to_a_word(letter, rules.inside) else " "

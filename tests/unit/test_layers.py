@@ -21,6 +21,7 @@ HOMES = {
     "kaldifst": "fsa",
     "kaldi_decoder": "decode",
     "sentencepiece": "text",
+    "pypinyin": "text",
     "espeakng_loader": "data",
 }
 OPTIONAL = {*HOMES, "torchaudio", "matplotlib", "tensorboard", "numba", "soundfile", "lilcom", "tqdm"}

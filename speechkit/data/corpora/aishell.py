@@ -22,6 +22,7 @@ from speechkit.data.corpora.recognise import wrong_corpus
 from speechkit.data.manifests import SPLITS, Split
 from speechkit.data.parallel import parallel_map
 from speechkit.text.lines import numbered_lines
+from speechkit.text.normalise import CHINESE
 
 log = logging.getLogger(__name__)
 TRANSCRIPT = "aishell_transcript_v0.8.txt"
@@ -41,7 +42,8 @@ COUNTS = {
 def prepare(root: Path, out: Path, seed: int, nj: int) -> dict[str, Split]:
     """Manifests of the three sets.
 
-    Supervisions hold the words of the transcript in `text`, full-width Latin letters as ASCII capitals. Where the
+    Supervisions hold the words of the transcript in `text`. Latin letters and digits stay in it, in ASCII and as
+    capitals, and are recognised and scored one by one like Chinese characters; who says some is named. Where the
     speakers' recordings are still packed (`wav/S0002.tar.gz`) they are unpacked to `out/audio`; the words of
     `resource_aishell/lexicon.txt` go to `out/lexicon.txt`. Raises `SpeechkitError` where `root` is not AISHELL-1.
     """
@@ -49,6 +51,7 @@ def prepare(root: Path, out: Path, seed: int, nj: int) -> dict[str, Split]:
     _copy_lexicon(top, out / "lexicon.txt")
     genders = _read_genders(top)
     transcripts, repeated = _read_transcripts(top / "transcript" / TRANSCRIPT)
+    _name_other_scripts(transcripts)
     recordings = _find_recordings(top / "wav", out / "audio", nj)
     announced: dict[str, list[Announced]] = {split: [] for split in SPLITS}
     for name in sorted(transcripts.keys() | recordings.keys()):
@@ -89,6 +92,18 @@ def _read_transcripts(path: Path) -> tuple[dict[str, str], set[str]]:
         if name and transcripts.setdefault(name, text) != text:
             repeated.add(name)
     return transcripts, repeated
+
+
+def _name_other_scripts(transcripts: dict[str, str]) -> None:
+    found = [name for name, text in transcripts.items() if CHINESE.sub("", text).strip()]
+    if found:
+        more = f" and {len(found) - 20} more" if len(found) > 20 else ""
+        log.warning(
+            "%d transcripts have Latin letters, digits or signs, each taken for a character: %s%s",
+            len(found),
+            " ".join(found[:20]),
+            more,
+        )
 
 
 def _find_recordings(wav: Path, unpacked: Path, nj: int) -> dict[str, tuple[str, Path]]:

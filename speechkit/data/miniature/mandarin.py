@@ -33,10 +33,10 @@ _WORDS: dict[str, str] = {
         "头发/tou2fa5 世界/shi4jie4 目的/mu4di4 计划/ji4hua4 地图/di4tu2 文件/wen2jian4 爱好/ai4hao4 图画/tu2hua4 "
         "苹果/ping2guo3 报纸/bao4zhi3 照片/zhao4pian4 飞机/fei1ji1 火车/huo3che1 房子/fang2zi5 衣服/yi1fu5 "
         "桌子/zhuo1zi5 椅子/yi3zi5 电话/dian4hua4 手机/shou3ji1 电脑/dian4nao3 茶叶/cha2ye4 牛奶/niu2nai3 "
-        "面包/mian4bao1 米饭/mi3fan4 水果/shui3guo3 鸡蛋/ji1dan4 礼物/li3wu4 问题/wen4ti2 消息/xiao1xi5 故事/gu4shi5 报告/bao4gao4 "
-        "文章/wen2zhang1 小说/xiao3shuo1 雨伞/yu3san3 眼镜/yan3jing4 帽子/mao4zi5 鞋子/xie2zi5 花园/hua1yuan2 "
-        "产品/chan3pin3 合同/he2tong5 价格/jia4ge2 森林/sen1lin2 云彩/yun2cai5 歌曲/ge1qu3 政策/zheng4ce4 裙子/qun2zi5 "
-        "窗户/chuang1hu5 时代/shi2dai4 原因/yuan2yin1 历史/li4shi3"
+        "面包/mian4bao1 米饭/mi3fan4 水果/shui3guo3 鸡蛋/ji1dan4 礼物/li3wu4 问题/wen4ti2 消息/xiao1xi5 故事/gu4shi5 "
+        "报告/bao4gao4 文章/wen2zhang1 小说/xiao3shuo1 雨伞/yu3san3 眼镜/yan3jing4 帽子/mao4zi5 鞋子/xie2zi5 "
+        "花园/hua1yuan2 产品/chan3pin3 合同/he2tong5 价格/jia4ge2 森林/sen1lin2 云彩/yun2cai5 歌曲/ge1qu3 "
+        "政策/zheng4ce4 裙子/qun2zi5 窗户/chuang1hu5 时代/shi2dai4 原因/yuan2yin1 历史/li4shi3"
     ),
     "VERB": (
         "看见/kan4jian4 喜欢/xi3huan5 发现/fa1xian4 了解/liao3jie3 取得/qu3de2 期待/qi1dai4 归还/gui1huan2 "

@@ -14,6 +14,7 @@ from speechkit.common.files import read_json
 from speechkit.data.corpora import prepare_corpus
 from speechkit.data.manifests import Split
 from speechkit.data.miniature import MARKER
+from speechkit.text.lang import make_lang
 
 
 def prepare(root: Path, nj: int = 1) -> dict[str, Split]:
@@ -41,13 +42,21 @@ def test_where_the_corpus_may_lie(tmp_path: Path, below: str) -> None:
     assert genders == {"S0002": "female", "S0003": None, "S0724": None, "S0764": "male"}
 
 
-def test_a_supervision_holds_the_words_as_the_corpus_has_them(tmp_path: Path) -> None:
+def test_a_supervision_holds_the_words_as_the_corpus_has_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     root = fake_aishell(tmp_path / "c")
     lines = transcript(root).read_text(encoding="utf-8").splitlines()
     lines[0] = "\ufeffBAC009S0002W0121  用 ｔ 恤  和 ＡＴＭ 机\r"
+    lines[1] = f"{lines[1].split()[0]} １２ 号"
     transcript(root).write_text("\n".join(lines), encoding="utf-8")
-    first = prepare(root)["train"].supervisions[0]
+    with caplog.at_level(logging.WARNING):
+        first, second, *_ = prepare(root)["train"].supervisions
     assert (first.text, first.speaker, first.language, first.duration) == ("用 T 恤 和 ATM 机", "S0002", "Chinese", 0.5)
+    assert second.text == "12 号"
+    rule = "2 transcripts have Latin letters, digits or signs, each taken for a character"
+    assert f"{rule}: BAC009S0002W0121 BAC009S0002W0122" in caplog.text
+    assert make_lang("char", [first.text], boundary="none").split(first.text) == list("用T恤和ATM机")
 
 
 def test_everything_announced_is_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -70,6 +70,18 @@ def test_words_bring_the_errors_of_their_letters(recipe):
     assert (row["Rate %"], row["Letter errors %"]) == ("12.35", "4.32")
 
 
+def test_characters_bring_the_errors_of_their_syllables(recipe):
+    figures = {"syllable_error_rate": 8.126, "syllable_error_rate_without_tones": 6, "homophone_substitutions": 12}
+    add(recipe, result={"metric": "CER", "substitutions": 40, **figures})
+    assert write(recipe) == 0
+    (row,) = read_rows(recipe / "RESULTS.md")
+    assert (row["Syllable errors %"], row["Syllable errors without tones %"]) == ("8.13", "6.00")
+    assert row["Homophones / substitutions"] == "12 / 40"
+    add(recipe, result={"metric": "CER", "substitutions": 40})
+    assert write(recipe) == 0
+    assert "yllable" not in (recipe / "RESULTS.md").read_text()
+
+
 def test_same_run_again_gives_the_same_file(recipe):
     add(recipe)
     add(recipe, decode="decode_dev")
