@@ -6,6 +6,7 @@ Statistics are sums in float64, so that they can be collected in pieces and adde
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +35,15 @@ class CmvnStats:
 
     def __add__(self, other: "CmvnStats") -> "CmvnStats":
         return CmvnStats(self.count + other.count, self.total + other.total, self.squares + other.squares)
+
+    def state(self) -> dict[str, Any]:
+        """Everything as JSON-able values, for checkpoints."""
+        return {"count": self.count, "total": self.total.tolist(), "squares": self.squares.tolist()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "CmvnStats":
+        """The inverse of `state`."""
+        return cls(state["count"], *(torch.tensor(state[name], dtype=torch.float64) for name in ("total", "squares")))
 
     def first(self, count: int) -> "CmvnStats":
         """Those of the first `count` dimensions."""

@@ -1,6 +1,5 @@
 """Means over segments of padded sequences."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -205,10 +205,7 @@ class Recognizer:
 
     def save(self, folder: Path, weights: dict[str, Tensor]) -> None:
         """Write a checkpoint that decoding needs nothing else of."""
-        cmvn = None
-        if not self.reads_waveforms:
-            overall = self.cmvn.stats()
-            cmvn = {"count": overall.count, "total": overall.total.tolist(), "squares": overall.squares.tolist()}
+        cmvn = None if self.reads_waveforms else self.cmvn.stats().state()
         document = {"task": self.config.loss, "config": to_dict(self.config), "lang": self.lang.state(), "cmvn": cmvn}
         save_folder(folder, {MODEL: weights}, {TASK: document})
 
@@ -220,11 +217,10 @@ class Recognizer:
                 f"{folder} is not a trained model ({TASK} is missing); run stage 6, or correct --checkpoint"
             )
         document = read_json(folder / TASK)
+        if document.get("task") not in get_args(LossName):
+            raise SpeechkitError(f"{folder} is no model of `speechkit train`; correct --checkpoint")
         config = from_dict(CtcConfig, document["config"], str(folder / TASK))
-        overall = None
-        if cmvn := document["cmvn"]:
-            sums = (torch.tensor(cmvn[name], dtype=torch.float64) for name in ("total", "squares"))
-            overall = CmvnStats(cmvn["count"], *sums)
+        overall = CmvnStats.from_state(document["cmvn"]) if document["cmvn"] else None
         recognizer = cls(config, Lang.from_state(document["lang"]), Cmvn(overall))
         load_module(recognizer.module, folder / MODEL)
         return recognizer
