@@ -48,7 +48,12 @@ class Timing:
     def of(cls, fbank: FbankConfig, subsampling: int = 1) -> "Timing":
         """Timing of feature frames, or of a model's output frames whose middles are those of every s-th of them."""
         length, shift = (value / fbank.sampling_rate for value in (fbank.frame_length, fbank.frame_shift))
-        return cls(shift * subsampling, (length - shift * subsampling) / 2)
+        return cls.centred(shift * subsampling, length)
+
+    @classmethod
+    def centred(cls, shift: float, window: float) -> "Timing":
+        """Timing of frames that see `window` seconds each."""
+        return cls(shift, (window - shift) / 2)
 
     def seconds(self, frame: int, num_frames: int, duration: float) -> float:
         """Time of the boundary before `frame`; the first frame begins at 0, the last ends with the audio."""

@@ -30,6 +30,8 @@ COMMANDS = {
     "config": "check a configuration and print all of it",
     "hmm": "train hidden Markov models for alignment",
     "align": "find where words and phones are in their recordings",
+    "segments": "find where characters lie, with or without the reference",
+    "cif": "train a predictor of the ends of characters",
     "boundaries": "compare the times of alignments with true ones",
     "pretrain": "pre-train a self-supervised model",
     "probe": "classify phones or speakers linearly from frozen features",

@@ -10,21 +10,22 @@ from speechkit.align.forced import Failure, Timing
 from speechkit.align.output import Layout
 from speechkit.common.errors import SpeechkitError
 from speechkit.data.alignments import Spoken
+from speechkit.data.segments import WINDOW
 from speechkit.features.cmvn import Cmvn
-from speechkit.features.fbank import FbankConfig
 from speechkit.tasks.alignment import Result
 from speechkit.tasks.recognizer import CtcConfig, Recognizer
 from speechkit.text.tokens import WORD_BOUNDARY
 
 CPU = torch.device("cpu")
+FRAME_SHIFT = 0.01
 
 
-def _timing(config: CtcConfig) -> Timing:
-    """Of the model's output frames; features are taken to be those of stage 1."""
+def output_timing(config: CtcConfig, frame_shift: float = FRAME_SHIFT) -> Timing:
+    """Of the model's output frames; features are `frame_shift` seconds apart, by default those of stage 1."""
     if config.encoder is None:
-        return Timing.of(FbankConfig(), math.prod(config.of_features.strides))
+        return Timing.centred(frame_shift * math.prod(config.of_features.strides), WINDOW)
     extractor, rate = config.encoder.extractor, config.encoder.sampling_rate
-    return Timing(extractor.hop / rate, (extractor.window - extractor.hop) / rate / 2)
+    return Timing.centred(extractor.hop / rate, extractor.window / rate)
 
 
 class CtcSetAligner:
@@ -32,7 +33,7 @@ class CtcSetAligner:
 
     def __init__(self, recognizer: Recognizer, engine: str) -> None:
         self.recognizer = recognizer
-        self.lang, self.timing = recognizer.lang, _timing(recognizer.config)
+        self.lang, self.timing = recognizer.lang, output_timing(recognizer.config)
         self.aligner = CtcAligner(list(self.lang.tokens), self.timing, not self.lang.phone_set, engine)
 
     @property

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -217,6 +217,8 @@ class Recognizer:
                 f"{folder} is not a trained model ({TASK} is missing); run stage 6, or correct --checkpoint"
             )
         document = read_json(folder / TASK)
+        if document.get("task") not in get_args(LossName):
+            raise SpeechkitError(f"{folder} is no model of `speechkit train`; correct --checkpoint")
         config = from_dict(CtcConfig, document["config"], str(folder / TASK))
         overall = CmvnStats.from_state(document["cmvn"]) if document["cmvn"] else None
         recognizer = cls(config, Lang.from_state(document["lang"]), Cmvn(overall))

@@ -1,0 +1,51 @@
+"""Train a predictor of the ends of characters; running the same command again resumes where it stopped."""
+
+import argparse
+from pathlib import Path
+
+from speechkit.cli.training import run_training
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `speechkit cif`."""
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of the model and its training")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, as model.in_dim=768"
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with cuts_train, cuts_dev and cmvn.safetensors"
+    )
+    parser.add_argument(
+        "--segments", type=Path, required=True, help="folder with the segments of both, of `speechkit segments`"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model, in its subfolder final")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data and dropout")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train a model, write its best weights to OUT/final and print how well it counts."""
+    import torch
+
+    from speechkit.common.memory import keep_freed_memory
+    from speechkit.common.seeds import seed_everything
+    from speechkit.config.load import load_config
+    from speechkit.tasks.cif import NAME, CifTask, CifTrainingConfig
+    from speechkit.train.distributed import join, leave
+
+    keep_freed_memory()
+    config = load_config(CifTrainingConfig, args.config, args.set)
+    world = join()
+    seed_everything(args.seed, "weights")
+    task = CifTask(config, args.data, args.segments, args.seed, world)
+    weights = run_training(args, config, task, world, NAME, args.data)
+    if world.is_main:
+        task.model.save(args.out / "final", weights)
+        task.module.load_state_dict(weights)
+        task.module.eval()
+        with torch.inference_mode():
+            found = task.validate().metrics
+        print(
+            f"dev: {found['right_count']:.2f} % of the utterances have the right number of characters, "
+            f"{found['count_error']:.3f} wrong per utterance"
+        )
+    leave(world)
