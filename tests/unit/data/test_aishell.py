@@ -42,9 +42,7 @@ def test_where_the_corpus_may_lie(tmp_path: Path, below: str) -> None:
     assert genders == {"S0002": "female", "S0003": None, "S0724": None, "S0764": "male"}
 
 
-def test_a_supervision_holds_the_words_as_the_corpus_has_them(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_supervision_holds_the_words_as_the_corpus_has_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = fake_aishell(tmp_path / "c")
     lines = transcript(root).read_text(encoding="utf-8").splitlines()
     lines[0] = "\ufeffBAC009S0002W0121  用 ｔ 恤  和 ＡＴＭ 机\r"
