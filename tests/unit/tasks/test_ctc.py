@@ -283,3 +283,25 @@ def test_utterances_beyond_the_limit_of_a_batch_are_left_out(recipe: Path, capsy
     shown = capsys.readouterr().err
     assert "left out 10 utterances longer than batches.max_duration: utt0 utt1" in shown
     assert "no utterance is left to train on" in shown
+
+
+def test_more_characters_than_frames_are_left_out_of_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """58 frames, of which the model makes 29, have room for 29 different characters."""
+    make_data(tmp_path / "data")
+    texts = {
+        "utt3": "".join(map(chr, range(0x4E00, 0x4E00 + 29))),
+        "utt8": "".join(map(chr, range(0x4E00, 0x4E00 + 30))),
+    }
+    changed = list(load_cuts(tmp_path / "data" / "cuts_train.jsonl.gz"))
+    for cut in changed:
+        cut.supervisions[0].text = texts.get(cut.id, cut.supervisions[0].text)
+    CutSet.from_cuts(changed).to_file(tmp_path / "data" / "cuts_train.jsonl.gz")
+    (tmp_path / "fbank.yaml").write_text(CONFIG)
+    make = ("--unit", "char", "--boundary", "none", "--out", "lang")
+    assert run(tmp_path, "lang", "--cuts", "data/cuts_train.jsonl.gz", *make) == 0
+    quick = ("--set", "train.max_updates=2", "--set", "train.validate_every=2")
+    assert run(tmp_path, *train_command("exp", *quick)) == 0
+    assert "left out 1 utterances too short for their transcript: utt8" in capsys.readouterr().err
+    assert json.loads((tmp_path / "exp/run.json").read_text())["num_dropped"] == 1
