@@ -48,6 +48,7 @@ class SyllableScore:
 
     Readings are pypinyin's, of references and hypotheses alike. A polyphone is a character that has several of them in
     these references; a neutral tone beside another does not count as one more (妈妈 ma1 ma5).
+    A wrong neighbour can change the reading of a right character, so there may be more wrong syllables than characters.
     """
 
     with_tones: ErrorCounts

@@ -6,6 +6,9 @@ from typing import Any
 from speechkit.common.errors import SpeechkitError
 from speechkit.text.normalise import CHINESE
 
+# Outside the words of its dictionary (土地, 取得) pypinyin reads these as noun and verb (di4, de2); they are particles.
+_PARTICLES = {ord("地"): "de,dì", ord("得"): "de,dé,děi"}
+
 
 def syllables(characters: Sequence[str], tones: bool) -> list[str]:
     """The syllable of each character, read as the characters around it say; another character is its own syllable.
@@ -36,4 +39,5 @@ def _pypinyin() -> Any:
         import pypinyin
     except ImportError as error:
         raise SpeechkitError(f"syllables of Mandarin need pypinyin ({error}): `pip install pypinyin`") from error
+    pypinyin.load_single_dict(_PARTICLES)
     return pypinyin

@@ -123,14 +123,15 @@ def test_words_tell_homophones_apart() -> None:
     assert not women & men
 
 
-def sounds(text: str) -> str:
+def sounds(words: list[str]) -> str:
     """What espeak says, without stress and pauses; events do not tell the tones."""
-    speech = espeak.synthesise(text, espeak.Voice("cmn", 450, 50, 50))
+    speech = espeak.synthesise("。".join(words), espeak.Voice("cmn", 450, 50, 50))
     return re.sub(r"[',_:]", "", "".join(event.mnemonic for event in speech.phonemes if event.mnemonic[0] != "_"))
 
 
 def test_the_voice_reads_each_word_as_its_pinyin() -> None:
     """It knows 银行 and 旅行; of a syllable that it lacks it would spell the letters, in either notation."""
-    misread = [word for word, reading in mandarin.PINYIN.items() if sounds(word) != sounds(reading)]
-    assert misread == []
-    assert sounds("便宜") != sounds("pian2yi5")  # the test sees what it looks for
+    words = list(mandarin.PINYIN)
+    for some in (words[start : start + 25] for start in range(0, len(words), 25)):
+        assert sounds(some) == sounds([mandarin.PINYIN[word] for word in some]), some
+    assert sounds(["便宜"]) != sounds(["pian2yi5"])  # the test sees what it looks for
