@@ -195,5 +195,5 @@ def test_transformers_is_needed_to_compare(
 
 
 def test_options_of_speech_models(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main("import --format bert --in a --out b --heads 4".split()) == 2
+    assert main(["import", "--format", "bert", "--in", "a", "--out", "b", "--heads", "4"]) == 2
     assert "--heads goes with --format huggingface or torchaudio or fairseq, not bert" in capsys.readouterr().err
