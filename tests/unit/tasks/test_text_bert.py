@@ -17,10 +17,21 @@ from speechkit.train.distributed import World
 
 pytest.importorskip("jieba", reason="jieba finds the words to hide")
 CONFIG = """
-model: {dim: 32, layers: 2, heads: 4, feed_forward: 64, dropout: 0.0, attention_dropout: 0.0, positions: 24}
+model: {dim: 32, layers: 1, heads: 4, feed_forward: 64, dropout: 0.0, attention_dropout: 0.0, positions: 24}
 max_tokens: 400
 longest: 20
-train: {max_updates: 150, validate_every: 75, log_every: 75, average_best: 1, schedule: {peak: 6.0e-3, hold: 0.2}}
+train:
+  max_updates: 250
+  validate_every: 250
+  log_every: 250
+  average_best: 1
+  schedule: {peak: 8.0e-3, hold: 0.0, final_scale: 0.01}
+"""
+LM = """
+base: bert.yaml
+objective: prefix
+model: {dim: 64}  # that of the checkpoint counts
+train: {max_updates: 120, accumulate: 2}
 """
 RING = "春夏秋冬东南西北中"
 
@@ -37,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Texts, a BERT of them, and a BERT-LM that started from it."""
     folder = tmp_path_factory.mktemp("récipe y")
     (folder / "bert.yaml").write_text(CONFIG)
-    (folder / "lm.yaml").write_text("base: bert.yaml\nobjective: prefix\nmodel: {dim: 64}\n")
+    (folder / "lm.yaml").write_text(LM)
     (folder / "text.txt").write_text(ring(200, 0), encoding="utf-8")
     (folder / "dev.txt").write_text(ring(30, 1), encoding="utf-8")
     assert run(folder, *command("bert")) == 0
