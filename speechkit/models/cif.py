@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from speechkit.nn.conv import ConvBlock, ConvSubsampling
 from speechkit.nn.lengths import valid_mask
 
-MARGIN = 0.05
+MARGIN = 0.05  # of a character's weight
+PAUSE = 0.04  # seconds
+FIRST_LOGIT = -2.0  # of weights before they learn: a character in eight frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,7 @@ class Cif(nn.Module):
         )
         self.norm = nn.LayerNorm(config.dim)
         self.output = nn.Linear(config.dim, 1)
+        nn.init.constant_(self.output.bias, FIRST_LOGIT)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Number of output frames for `lengths (N,)` feature frames."""
@@ -65,9 +68,11 @@ def fire(weights: npt.NDArray[np.floating], edges: npt.NDArray[np.float64]) -> l
     """Characters as start and end in seconds from the weights of an utterance `(T,)`.
 
     A character ends whenever the running sum has grown by one; what remains after the last makes one more if it is half
-    or more. Within a frame the sum grows evenly. Ours: the first and the last `MARGIN` of a character's weight are left
-    out, for a little weight is in the silence around it too. Where the weights sum up to less than half, there is one
-    segment, all of the audio.
+    or more. Within a frame the sum grows evenly.
+
+    Ours: a little weight is in silence too, so that a character begins where its first `MARGIN` is reached and ends
+    where its last one is left; unless these times of two neighbours are less than `PAUSE` apart, who then meet where
+    the sum is whole. Where all weights sum up to less than half, there is one segment, all of the audio.
 
     Args:
         weights: of each frame.
@@ -80,4 +85,6 @@ def fire(weights: npt.NDArray[np.floating], edges: npt.NDArray[np.float64]) -> l
     whole = np.arange(count)
     starts = np.interp(whole + MARGIN, sums, edges)
     ends = np.interp(np.minimum(whole + 1, sums[-1]) - MARGIN, sums, edges)
+    together = np.flatnonzero(starts[1:] - ends[:-1] < PAUSE)
+    starts[together + 1] = ends[together] = np.interp(whole[together] + 1, sums, edges)
     return list(zip(starts.round(6).tolist(), ends.round(6).tolist(), strict=True))

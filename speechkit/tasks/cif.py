@@ -84,7 +84,8 @@ class CifModel:
 
     def edges(self, num_frames: int, duration: float) -> npt.NDArray[np.float64]:
         """Where output frames begin and end, `(T + 1,)`, in seconds."""
-        return np.array([self.timing.seconds(frame, num_frames, duration) for frame in range(num_frames + 1)])
+        inner = np.arange(1, num_frames) * self.timing.shift + self.timing.offset
+        return np.concatenate([[0.0], np.minimum(inner, duration), [duration]])
 
     def segments(self, cuts: Sequence[Any], cmvn: Cmvn, device: torch.device) -> Iterator[tuple[str, Spans]]:
         """Characters of each cut, in the order of `cuts`; `cmvn` holds their speakers."""
