@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechkit.models.text_bert import TextBert, TextBertConfig
+from speechkit.models.text_bert import EMBEDDING_STD, TextBert, TextBertConfig
 from speechkit.nn.lengths import valid_mask, zero_padding
 from speechkit.nn.segment_mean import segment_means
 
@@ -73,6 +73,9 @@ class AcousticEmbedding(nn.Module):
             self.entry = nn.Linear(config.in_dim, width)
             self.blocks.extend(ResidualBlock(width, config.kernel, config.dropout) for _ in range(config.blocks))
         self.output = nn.Linear(width, dim)
+        # As small as BERT's own embeddings at their start, or BERT would have to learn its text anew beside them.
+        nn.init.normal_(self.output.weight, std=EMBEDDING_STD * width**-0.5)
+        nn.init.zeros_(self.output.bias)
 
     def forward(self, features: Tensor, lengths: Tensor, segments: Tensor, counts: Tensor) -> Tensor:
         """Embeddings `(N, S, dim)`, zero beyond the segments of an utterance.
