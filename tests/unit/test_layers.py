@@ -22,6 +22,7 @@ HOMES = {
     "kaldi_decoder": "decode",
     "sentencepiece": "text",
     "espeakng_loader": "data",
+    "rVADfast": "features",
 }
 OPTIONAL = {*HOMES, "torchaudio", "matplotlib", "tensorboard", "numba", "soundfile", "lilcom", "tqdm"}
 
