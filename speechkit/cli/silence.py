@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detector",
         choices=("none", "energy", "rvad"),
         required=True,
-        help="energy against the utterance's own noise, rVADfast, or none: the recordings stay, which the cuts then say",
+        help="energy against the utterance's own noise, rVADfast, or none: recordings stay, which the cuts say",
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of energy")
     parser.add_argument("--nj", type=int, default=available_cpus(), help="number of processes")

@@ -203,9 +203,5 @@ def _merge(split: str, results: Sequence[ShardResult], out: Path, table: Cmvn) -
     stems = (path.name.removesuffix(".jsonl.gz") for path in parts)
     sweep(out / "storage" / split, (stem + suffix for stem in stems for suffix in SHARD_FILES))
     for result in results:
-        part = Cmvn.load(result.path(".cmvn.safetensors"))
-        table.merge(part)
-        if split in COPIED:
-            for stats in part.speakers.values():
-                table.overall = stats if table.overall is None else table.overall + stats
+        table.merge(Cmvn.load(result.path(".cmvn.safetensors")), overall=split in COPIED)
     return [problem for result in results for problem in result.problems]

@@ -92,7 +92,9 @@ class Removal:
         return _without_silence(row, path, speech / rate)
 
 
-def remove_silence(data: Path, out: Path, detector: Detector | None, nj: int, sets: Sequence[str]) -> dict[str, Removed]:
+def remove_silence(
+    data: Path, out: Path, detector: Detector | None, nj: int, sets: Sequence[str]
+) -> dict[str, Removed]:
     """Write `cuts_<set>.jsonl.gz` and recordings without silence to `out`, and figures to `silence.json`.
 
     Cuts bear `custom: {"silence": <detector and settings in words>}`. Where something is removed, alignments, features

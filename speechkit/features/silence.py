@@ -110,7 +110,7 @@ class RvadDetector:
 
     def _find(self) -> Any:
         try:
-            from rVADfast import rVADfast
+            from rVADfast import rVADfast  # type: ignore[import, unused-ignore]
         except ImportError as error:
             command = install_command("rVADfast")
             raise SpeechkitError(f"--detector rvad needs rVADfast; run: {command}, or take energy") from error
@@ -160,7 +160,8 @@ def _runs(found: npt.NDArray[np.bool_]) -> Stretches:
 def _without_short(runs: Stretches, least: int) -> Stretches:
     """Without the runs of fewer than `least` frames; the longest stays in any case."""
     lengths = runs[:, 1] - runs[:, 0]
-    return runs[lengths >= min(least, lengths.max())]
+    kept: Stretches = runs[lengths >= min(least, lengths.max())]
+    return kept
 
 
 def _joined(runs: Stretches, least: int) -> Stretches:
