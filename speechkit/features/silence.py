@@ -39,14 +39,14 @@ class EnergyDetector:
 
     Energies are of windows of 30 ms every 10 ms, pre-emphasised, in decibels, and smoothed over `smoothing` seconds.
     Noise is their 10 % quantile, speech their 95 % quantile; the threshold is the `share` of the way from one to the
-    other, and `margin` dB above the noise at least. Then speech shorter than `least_speech` seconds becomes silence,
-    `padding` seconds before and behind speech become speech, and silence shorter than `least_silence` becomes speech.
+    other, and `margin` dB above the noise at least. Speech is padded by `padding` seconds on both sides. Gaps that
+    leave less than `least_silence` are no silence, and what is shorter than `least_speech` by itself is no speech.
     """
 
     share: float = 0.3
     margin: float = 6.0
     smoothing: float = 0.05
-    least_speech: float = 0.05
+    least_speech: float = 0.1
     least_silence: float = 0.2
     padding: float = 0.05
 
@@ -74,10 +74,11 @@ class EnergyDetector:
         found = levels > noise + max(self.margin, self.share * (speech - noise))
         if not found.any():
             return np.array([[0, len(samples)]])
-        runs = _without_short(_runs(found), self._frames(self.least_speech))
         padding = self._frames(self.padding)
+        runs = _joined(_runs(found), max(1, self._frames(self.least_silence)) + 2 * padding)
+        runs = _without_short(runs, self._frames(self.least_speech))
         runs = np.clip(runs + [-padding, padding], 0, len(levels))
-        return to_samples(_joined(runs, max(1, self._frames(self.least_silence))), len(levels), len(samples), rate)
+        return to_samples(runs, len(levels), len(samples), rate)
 
     def _frames(self, seconds: float) -> int:
         return round(seconds * FRAMES_PER_SECOND)
@@ -165,7 +166,7 @@ def _without_short(runs: Stretches, least: int) -> Stretches:
 
 
 def _joined(runs: Stretches, least: int) -> Stretches:
-    """With gaps of fewer than `least` frames closed, at both ends too."""
+    """With gaps of fewer than `least` frames closed."""
     wide = runs[1:, 0] - runs[:-1, 1] >= least
     starts, ends = runs[np.concatenate([[True], wide]), 0], runs[np.concatenate([wide, [True]]), 1]
     return np.stack([starts, ends], axis=1)
