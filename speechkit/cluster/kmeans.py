@@ -8,6 +8,8 @@ iterations (which come lower than mini-batch steps, see tools/bench/kmeans.py).
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import torch
@@ -41,16 +43,19 @@ class KMeansConfig:
 
 
 class Sample:
-    """An even sample of at most `size` of all points that are added, whatever their number (Vitter 1985, method R)."""
+    """An even sample of at most `size` of all points that are added, whatever their number (Vitter 1985, method R).
 
-    def __init__(self, size: int, generator: torch.Generator) -> None:
-        self.size, self.seen, self._generator = size, 0, generator
+    With a `folder` they are kept in a file there that has no name, in place of memory.
+    """
+
+    def __init__(self, size: int, generator: torch.Generator, folder: Path | None = None) -> None:
+        self.size, self.seen, self._generator, self._folder = size, 0, generator, folder
         self._kept: Tensor | None = None
 
     def add(self, points: Tensor) -> None:
         """Add `(P, D)` points."""
         if self._kept is None:
-            self._kept = points.new_empty(self.size, points.shape[1])
+            self._kept = self._room(points)
         free = max(0, min(self.size - self.seen, len(points)))
         self._kept[self.seen : self.seen + free] = points[:free]
         rest = points[free:]
@@ -61,6 +66,13 @@ class Sample:
         places, last = np.unique(place[chosen].numpy(), return_index=True)
         self._kept[torch.from_numpy(places)] = rest[chosen[torch.from_numpy(last)]]
         self.seen += len(points)
+
+    def _room(self, points: Tensor) -> Tensor:
+        if self._folder is None:
+            return points.new_empty(self.size, points.shape[1])
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=self._folder) as file:  # mapped memory outlives it
+            return torch.from_numpy(np.memmap(file, points.numpy().dtype, "w+", shape=(self.size, points.shape[1])))
 
     def points(self) -> Tensor:
         """What is kept, `(P, D)`."""

@@ -72,6 +72,7 @@ PACKAGES = (
     Package("k2", "k2", False, "the k2 engine; graphs then run on the built-in one"),
     Package("kaldifst", "kaldifst", False, "decoding on graphs, the default (--decode greedy and beam work)"),
     Package("sentencepiece", "sentencepiece", False, "word-piece units"),
+    Package("rVADfast", "rVADfast", False, "silence removal by rVAD (the energy detector works)"),
     Package("matplotlib", "matplotlib", False, "figures of report pages"),
     Package("jieba", "jieba", False, "whole-word masks of a BERT for Chinese text"),
     Package("pypinyin", "pypinyin", False, "syllable error rates of Mandarin, and scoring its characters"),

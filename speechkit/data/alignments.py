@@ -76,14 +76,21 @@ class Spoken:
         """Features `(T, C)` from their storage."""
         if "features" not in self.row:
             raise SpeechkitError(f"cut {self.id} has no features; run the feature stage (1) and pass its cuts")
-        cut = self.cut
-        # Lhotse repeats the last frame where it counts one more in the cut's duration than fits.
-        return torch.from_numpy(cut.load_features()[: cut.features.num_frames])
+        return features_of(self.cut)
 
     def aligned(self, tiers: Mapping[str, Sequence[Item]]) -> dict[str, Any]:
         """The manifest line with these alignments in place of those it had."""
         alignment = {kind: [list(item) for item in items] for kind, items in tiers.items()}
         return {**self.row, "supervisions": [{**self.supervision, "alignment": alignment}]}
+
+
+def features_of(cut: Any) -> Tensor:
+    """All features `(T, C)` that are stored for a cut."""
+    features = cut.features
+    if (cut.start, cut.duration) == (features.start, features.duration):
+        return torch.from_numpy(features.load())
+    # Lhotse counts frames by the duration of a cut; it repeats the last one where it expects one more.
+    return torch.from_numpy(cut.load_features()[: features.num_frames])
 
 
 def read_spoken(path: Path) -> Iterator[Spoken]:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import require_file
 from speechkit.common.seeds import derive
+from speechkit.data.alignments import features_of
 from speechkit.data.speaker_sampler import SpeakerSampler
 from speechkit.features.cmvn import Cmvn, CmvnStats, normalise
 
@@ -86,8 +87,7 @@ def stored_features(cuts: Any) -> list[Tensor]:
     for cut in cuts:
         if not cut.has_features:
             raise SpeechkitError(f"cut {cut.id} has no features; run the feature stage (1) and pass its cuts")
-    # Lhotse repeats the last frame where it counts one more in the cut's duration than fits.
-    return [torch.from_numpy(cut.load_features()[: cut.features.num_frames]) for cut in cuts]
+    return [features_of(cut) for cut in cuts]
 
 
 class FeatureDataset(Dataset[Batch]):

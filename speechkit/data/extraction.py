@@ -9,25 +9,25 @@ are half a per cent, and a fifth of the noise on its delta.
 
 import json
 import logging
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from speechkit.common.errors import SpeechkitError
-from speechkit.common.files import atomic_path, require_file
+from speechkit.common.files import require_file
 from speechkit.common.progress import progress
 from speechkit.config.load import to_dict
 from speechkit.data.adoption import ALL
 from speechkit.data.alignments import WITH_PITCH
 from speechkit.data.manifests import SPLITS, Problem, read_lines, write_problems
 from speechkit.data.parallel import parallel_map
+from speechkit.data.parts import join_files, part_size, sweep
 from speechkit.data.shards import SHARD_FILES, Extract, Shard, ShardResult, Source, run_shard, speed_prefix
 from speechkit.features.cmvn import Cmvn
 from speechkit.features.fbank import Fbank, FbankConfig
@@ -35,8 +35,6 @@ from speechkit.features.pitch import Pitch
 from speechkit.features.pitch_config import PitchConfig
 
 log = logging.getLogger(__name__)
-SHARDS_PER_SPLIT = 64
-FEWEST_CUTS, MOST_CUTS = 50, 2000
 COPIED = ("train", ALL)  # splits with speed copies and dither, over which the global statistics are
 LENGTH_TOLERANCE = 2  # frames by which parts may differ in length, as in Kaldi's paste-feats
 
@@ -168,7 +166,7 @@ def _shard_sizes(manifest: Path, source: Source) -> tuple[int, int]:
     cuts = sum(1 for _ in read_lines(manifest))
     if cuts == 0:
         raise SpeechkitError(f"{manifest} holds no cut; run `speechkit validate` again")
-    size = min(max(-(-cuts // SHARDS_PER_SPLIT), FEWEST_CUTS), MOST_CUTS)
+    size = part_size(cuts)
     return size, -(-cuts // size) * len(source.speeds)
 
 
@@ -201,27 +199,9 @@ def _merge(split: str, results: Sequence[ShardResult], out: Path, table: Cmvn) -
                 )
             seen.add(name)
     parts = [result.path(".jsonl.gz") for result in results]
-    with atomic_path(out / f"cuts_{split}.jsonl.gz") as temporary, temporary.open("wb") as joined:
-        _join(parts, joined)  # gzip files one after the other are a gzip file
-    _sweep(out / "storage" / split, parts)
+    join_files(parts, out / f"cuts_{split}.jsonl.gz")
+    stems = (path.name.removesuffix(".jsonl.gz") for path in parts)
+    sweep(out / "storage" / split, (stem + suffix for stem in stems for suffix in SHARD_FILES))
     for result in results:
-        part = Cmvn.load(result.path(".cmvn.safetensors"))
-        table.merge(part)
-        if split in COPIED:
-            for stats in part.speakers.values():
-                table.overall = stats if table.overall is None else table.overall + stats
+        table.merge(Cmvn.load(result.path(".cmvn.safetensors")), overall=split in COPIED)
     return [problem for result in results for problem in result.problems]
-
-
-def _sweep(folder: Path, kept: Sequence[Path]) -> None:
-    """Delete what killed runs and other settings have left beside the shards in use."""
-    names = {path.name.removesuffix(".jsonl.gz") + suffix for path in kept for suffix in SHARD_FILES}
-    for path in folder.iterdir():
-        if path.name not in names:
-            path.unlink()
-
-
-def _join(parts: Sequence[Path], joined: BinaryIO) -> None:
-    for part in parts:
-        with part.open("rb") as stream:
-            shutil.copyfileobj(stream, joined)

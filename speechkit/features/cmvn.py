@@ -82,10 +82,12 @@ class Cmvn:
         """Add statistics to those of a speaker."""
         self.speakers[speaker] = self.speakers[speaker] + stats if speaker in self.speakers else stats
 
-    def merge(self, other: "Cmvn") -> None:
-        """Add the speakers of another set, leaving the overall statistics alone."""
+    def merge(self, other: "Cmvn", *, overall: bool = False) -> None:
+        """Add the speakers of another set, and with `overall` all of them to the overall statistics."""
         for speaker, stats in other.speakers.items():
             self.add(speaker, stats)
+            if overall:
+                self.overall = stats if self.overall is None else self.overall + stats
 
     def stats(self, speaker: str | None = None) -> CmvnStats:
         """Statistics of a speaker, or the overall ones for None."""

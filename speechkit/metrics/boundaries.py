@@ -121,6 +121,62 @@ def _beside(
                 score.differences.append(float(hypothesis[other][edge]) - time)
 
 
+@dataclass(frozen=True)
+class Detection:
+    """Boundaries of a segmentation without labels: how many `hits` those of a hypothesis and of a reference have."""
+
+    hits: int = 0
+    hypothesis: int = 0
+    reference: int = 0
+
+    def __add__(self, other: "Detection") -> "Detection":
+        return Detection(self.hits + other.hits, self.hypothesis + other.hypothesis, self.reference + other.reference)
+
+    @property
+    def precision(self) -> float:
+        """Share of the hypothesis' boundaries that are right."""
+        return self.hits / max(1, self.hypothesis)
+
+    @property
+    def recall(self) -> float:
+        """Share of the reference's boundaries that are found."""
+        return self.hits / max(1, self.reference)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of the two."""
+        return 2 * self.hits / max(1, self.hypothesis + self.reference)
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"precision {self.precision:.3f}, recall {self.recall:.3f}, F1 {self.f1:.3f} "
+            f"({self.hypothesis} boundaries, {self.reference} true ones)"
+        )
+
+    def figures(self) -> dict[str, float]:
+        """For JSON."""
+        shares = {name: round(getattr(self, name), 6) for name in ("precision", "recall", "f1")}
+        return {**shares, "hits": self.hits, "hypothesis": self.hypothesis, "reference": self.reference}
+
+
+def detect_boundaries(reference: Sequence[float], hypothesis: Sequence[float], tolerance: float) -> Detection:
+    """Pair as many boundaries as can be, each once, that are no further apart than `tolerance`.
+
+    Args:
+        reference, hypothesis: times in seconds, ascending.
+        tolerance: in seconds.
+    """
+    hits = place = 0
+    for time in reference:
+        while place < len(hypothesis) and hypothesis[place] < time - tolerance - ROUNDING_S / 100:
+            place += 1
+        if place < len(hypothesis) and hypothesis[place] <= time + tolerance + ROUNDING_S / 100:
+            hits += 1
+            place += 1
+    return Detection(hits, len(hypothesis), len(reference))
+
+
 def boundary_table(scores: Mapping[str, BoundaryScore]) -> str:
     """Percentages within 10, 20 and 50 ms as lines of text, one for each name."""
     width = max([len("boundaries within"), *map(len, scores)])

@@ -1,16 +1,15 @@
 """The table and the picture of a sweep: mean and standard deviation over seeds of each combination of its grid."""
 
-import logging
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from speechkit.common.files import atomic_path, write_text
+from speechkit.report.pictures import pyplot
 from speechkit.report.sweep import Choice, Combination, Point, SweepConfig, folder_name, short
 from speechkit.report.tables import table_lines
 
-log = logging.getLogger(__name__)
 Figures = Mapping[Point, Mapping[str, float]]
 
 
@@ -80,16 +79,9 @@ def _figure(run: Mapping[str, float] | None, name: str) -> str:
 
 def _draw(config: SweepConfig, cells: Mapping[Combination, Mapping[str, Cell]], path: Path) -> None:
     """One panel for each metric, over the values of the first key; a line for each combination of the others."""
-    try:
-        import matplotlib
-    except ImportError:
-        from speechkit.common.environment import install_command
-
-        log.warning("no picture without matplotlib; run: %s", install_command("matplotlib"))
+    plt = pyplot()
+    if plt is None:
         return
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     axis, choices = next(iter(config.axes.items()))
     places = _places(choices)
     lines: dict[str, list[tuple[float, Mapping[str, Cell]]]] = {}

@@ -5,7 +5,7 @@ training set, which bounds the memory; all frames of the other sets are counted.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,12 @@ from torch import Tensor
 
 from speechkit.cluster.kmeans import Sample
 from speechkit.common.errors import SpeechkitError
+from speechkit.common.progress import progress
 from speechkit.common.seeds import derive
 from speechkit.data.alignments import Spoken, read_spoken
 from speechkit.nn.lengths import NO_LABEL
 from speechkit.tasks.frame_stream import frames_of, map_waveforms, phone_spans
-from speechkit.tasks.sources import Frames
+from speechkit.tasks.sources import Frames, Layers
 from speechkit.train.logistic import LogisticConfig, LogisticRegression, fit_logistic
 
 log = logging.getLogger(__name__)
@@ -87,9 +88,10 @@ class Probed:
 
 @dataclass(frozen=True)
 class FrameSet:
-    """Cuts with a name, read anew by each call of `cuts`."""
+    """Cuts of a manifest with a name, read anew by each call of `cuts`."""
 
     name: str
+    path: Path
     cuts: Callable[[], Iterator[Spoken]]
 
 
@@ -103,23 +105,87 @@ def probe(
     Raises:
         SpeechkitError: a set has no labels.
     """
-    fitted_on, counted = _sets(target, train, tests, config, seed)
+    data = _sets(target, train, tests, config, seed)
+    return _probe(source, [slice(None)], target, data, config, seed, nj)[0]
+
+
+def probe_layers(
+    source: Layers,
+    target: Target,
+    train: Path,
+    tests: Sequence[Path],
+    config: ProbeConfig,
+    seed: int,
+    nj: int,
+    work: Path,
+) -> dict[int, Probed]:
+    """What `probe` finds for each layer, in one pass over each set; the sample is kept in a file in folder `work`.
+
+    Speakers of the training set that speak in a test set for phones too are counted in a warning.
+    """
+    data = _sets(target, train, tests, config, seed)
+    if target == "phone":
+        _warn_of_shared_speakers(*data)
+    found = _probe(source, list(source.columns.values()), target, data, config, seed, nj, work)
+    return dict(zip(source.columns, found, strict=True))
+
+
+def best_layer(found: Mapping[int, Probed]) -> int:
+    """The layer with the most right frames of the first set counted, of equal ones the lowest."""
+    return max(sorted(found), key=lambda layer: next(iter(found[layer].sets.values())).share)
+
+
+def layer_table(found: Mapping[int, Probed]) -> list[str]:
+    """Accuracies in per cent as lines of text, a line for each layer and a column for each set."""
+    names = list(next(iter(found.values())).sets)
+    width = max(8, *(len(name) + 2 for name in names))
+    lines = ["layer" + "".join(f"{name:>{width}}" for name in names)]
+    for layer, each in found.items():
+        lines.append(f"{layer:5d}" + "".join(f"{100 * each.sets[name].share:>{width}.2f}" for name in names))
+    return lines
+
+
+def _probe(
+    source: Frames,
+    columns: Sequence[slice],
+    target: Target,
+    data: tuple[FrameSet, list[FrameSet]],
+    config: ProbeConfig,
+    seed: int,
+    nj: int,
+    work: Path | None = None,
+) -> list[Probed]:
+    """A classifier for each of several groups of columns of the frames."""
+    fitted_on, counted = data
     numbers: dict[str, int] = {}
     generator = torch.Generator().manual_seed(derive(seed, "probe") % 2**63)
-    sample = Sample(config.max_frames, generator)
+    sample = Sample(config.max_frames, generator, work)
     for frames, labels in _labelled(source, target, fitted_on, numbers, nj):
         sample.add(torch.cat([frames, labels.unsqueeze(1).to(frames)], dim=1))
     if len(numbers) < 2:
-        raise SpeechkitError(f"{train} has no {target}s to tell apart; name cuts with {_remedy(target)}")
-    points = sample.points().to(source.device)
+        raise SpeechkitError(f"{fitted_on.path} has no {target}s to tell apart; name cuts with {_remedy(target)}")
+    points = sample.points()
     if sample.seen > len(points):
         log.info("fitting on a sample of %d of %d frames", len(points), sample.seen)
-    model = fit_logistic(points[:, :-1], points[:, -1].long(), len(numbers), config.classifier)
-    sets = {each.name: _count(model, source, target, each, dict(numbers), nj) for each in counted}
-    for name, accuracy in sets.items():
-        if accuracy.frames == 0:
+    classes, models = points[:, -1].long().to(source.device), []
+    for each in progress(columns, description="classifiers") if len(columns) > 1 else columns:
+        part = points[:, :-1][:, each].to(source.device)
+        models.append(fit_logistic(part, classes, len(numbers), config.classifier))
+    sets = {each.name: _count(models, columns, source, target, each, dict(numbers), nj) for each in counted}
+    for name, accuracies in sets.items():
+        if accuracies[0].frames == 0:
             raise SpeechkitError(f"set {name} has no frame with a {target}; name cuts with {_remedy(target)}")
-    return Probed(target, sets, len(numbers), len(points), sample.seen)
+    return [
+        Probed(target, {name: each[index] for name, each in sets.items()}, len(numbers), len(points), sample.seen)
+        for index in range(len(columns))
+    ]
+
+
+def _warn_of_shared_speakers(train: FrameSet, tests: Sequence[FrameSet]) -> None:
+    known = {cut.speaker for cut in train.cuts()} - {"None"}
+    for each in tests:
+        if shared := known & {cut.speaker for cut in each.cuts()}:
+            log.warning("%d speakers of %s are in the training set too: they are not held out", len(shared), each.name)
 
 
 def _remedy(target: Target) -> str:
@@ -132,14 +198,14 @@ def _sets(
     """What is fitted on, and what is counted."""
     if target == "phone":
         names = [path.name.partition(".")[0].removeprefix("cuts_") for path in tests]
-        counted = [FrameSet(name, partial(read_spoken, path)) for name, path in zip(names, tests, strict=True)]
-        return FrameSet("train", partial(read_spoken, train)), counted
+        counted = [FrameSet(name, path, partial(read_spoken, path)) for name, path in zip(names, tests, strict=True)]
+        return FrameSet("train", train, partial(read_spoken, train)), counted
     held = _held_out(train, config.held_out, seed)
 
     def part(inside: bool) -> Iterator[Spoken]:
         return (cut for cut in read_spoken(train) if (cut.id in held) == inside)
 
-    return FrameSet("train", partial(part, False)), [FrameSet(HELD_OUT, partial(part, True))]
+    return FrameSet("train", train, partial(part, False)), [FrameSet(HELD_OUT, train, partial(part, True))]
 
 
 def _held_out(train: Path, share: float, seed: int) -> set[str]:
@@ -173,10 +239,18 @@ def _spans(cut: Spoken, source: Frames, target: Target, frames: int) -> list[tup
 
 
 def _count(
-    model: LogisticRegression, source: Frames, target: Target, chosen: FrameSet, numbers: dict[str, int], nj: int
-) -> Accuracy:
-    right = frames = 0
+    models: Sequence[LogisticRegression],
+    columns: Sequence[slice],
+    source: Frames,
+    target: Target,
+    chosen: FrameSet,
+    numbers: dict[str, int],
+    nj: int,
+) -> list[Accuracy]:
+    """How many frames of a set each of the models classifies rightly, from its columns."""
+    right, frames = [0] * len(models), 0
     for points, labels in _labelled(source, target, chosen, numbers, nj):
-        right += int((model.predict(points.to(source.device)).cpu() == labels).sum())
+        for index, (model, each) in enumerate(zip(models, columns, strict=True)):
+            right[index] += int((model.predict(points[:, each].to(source.device)).cpu() == labels).sum())
         frames += len(labels)
-    return Accuracy(right, frames)
+    return [Accuracy(count, frames) for count in right]

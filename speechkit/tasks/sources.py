@@ -3,6 +3,7 @@
 import functools
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
@@ -114,8 +115,7 @@ class Layer:
         self._checkpoint, self._layer, self._untrained, self.device = checkpoint, layer, untrained, device
         self.together = device.type != "cpu"
         config: EncoderConfig = _encoder(checkpoint, device, untrained).config
-        if not 1 <= layer <= config.num_layers:
-            raise SpeechkitError(f"{checkpoint} has layers 1 to {config.num_layers}, not {layer}; correct --layer")
+        _check_layers(checkpoint, config, [layer])
         self.sampling_rate, self.frame_rate = config.sampling_rate, config.frame_rate
         self.window = config.window / config.sampling_rate
         digest = hashlib.sha256((checkpoint / MODEL).read_bytes()).hexdigest()
@@ -144,6 +144,43 @@ class Layer:
     def _frames(self, encoder: Any, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         hidden: Hidden = encoder(waveforms, lengths, self._layer)
         return hidden.layers[-1], hidden.lengths
+
+
+class Layers(Layer):
+    """Hidden states of several layers of a model beside each other, for one pass over the audio; of all with None.
+
+    Attributes:
+        columns: of each layer, by its number, ascending.
+
+    Raises:
+        SpeechkitError: no such model, or one without such a layer.
+    """
+
+    def __init__(
+        self, checkpoint: Path, layers: Sequence[int] | None, device: torch.device = CPU, untrained: int | None = None
+    ) -> None:
+        encoder = _encoder(checkpoint, device, untrained)
+        config: EncoderConfig = encoder.config
+        numbers = sorted(set(layers)) if layers else list(range(1, config.num_layers + 1))
+        _check_layers(checkpoint, config, numbers)
+        super().__init__(checkpoint, numbers[-1], device, untrained)
+        second = torch.zeros(1, config.sampling_rate, device=device)
+        with torch.inference_mode():
+            hidden: Hidden = encoder(second, torch.tensor([second.shape[1]], device=device), numbers[-1])
+        ends = list(accumulate(hidden.layers[number - 1].shape[2] for number in numbers))
+        self.columns = {
+            number: slice(start, end) for number, start, end in zip(numbers, [0, *ends], ends, strict=False)
+        }
+
+    def _frames(self, encoder: Any, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        hidden: Hidden = encoder(waveforms, lengths, self._layer)
+        return torch.cat([hidden.layers[number - 1] for number in self.columns], dim=2), hidden.lengths
+
+
+def _check_layers(checkpoint: Path, config: EncoderConfig, layers: Sequence[int]) -> None:
+    for layer in layers:
+        if not 1 <= layer <= config.num_layers:
+            raise SpeechkitError(f"{checkpoint} has layers 1 to {config.num_layers}, not {layer}; correct --layer")
 
 
 class FrameCodes(Layer):

@@ -23,6 +23,7 @@ HOMES = {
     "sentencepiece": "text",
     "pypinyin": "text",
     "espeakng_loader": "data",
+    "rVADfast": "features",
 }
 OPTIONAL = {*HOMES, "torchaudio", "matplotlib", "tensorboard", "numba", "soundfile", "lilcom", "tqdm"}
 

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,3 +124,15 @@ def test_a_gpu_finds_what_a_cpu_finds() -> None:
     )
     alone = inertia(points, fit(points.cuda(), config, seeded(4)).cpu())
     assert alone < 1.02 * inertia(points, fit(points, config, seeded(4)))
+
+
+def test_a_sample_on_disk_is_that_in_memory(tmp_path: Path) -> None:
+    points = blobs(500, 3, 4)
+    drawn = []
+    for folder in (None, tmp_path / "work"):
+        sample = Sample(100, seeded(), folder)
+        for block in points.split(60):
+            sample.add(block)
+        drawn.append(sample.points())
+    assert torch.equal(*drawn)
+    assert not list((tmp_path / "work").iterdir())

@@ -17,7 +17,7 @@ from scipy.signal import resample_poly
 
 from speechkit.cli import main
 from speechkit.common.errors import SpeechkitError
-from speechkit.data import extraction
+from speechkit.data import extraction, parts
 from speechkit.data import shards as shards_of
 from speechkit.data.adoption import adopt_manifest
 from speechkit.data.corpora import prepare_corpus
@@ -35,7 +35,7 @@ WITH_PITCH = FeaturesConfig(pitch=PitchConfig())
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "FEWEST_CUTS", 5)
+    monkeypatch.setattr(parts, "FEWEST_CUTS", 5)
 
 
 def valid_cuts(folder: Path) -> Path:

@@ -1,8 +1,9 @@
-"""Boundary scores of cases worked by hand."""
+"""Boundary scores of cases worked by hand, and those without labels against a matching of graphs."""
 
+import numpy as np
 import pytest
 
-from speechkit.metrics.boundaries import BoundaryScore, boundary_table, score_boundaries
+from speechkit.metrics.boundaries import BoundaryScore, Detection, boundary_table, detect_boundaries, score_boundaries
 
 TRUE = [("sil", 0.0, 0.1), ("a", 0.1, 0.2), ("b", 0.2, 0.3), ("c", 0.3, 0.4), ("sil", 0.4, 0.5)]
 
@@ -69,3 +70,28 @@ def test_table() -> None:
     lines = boundary_table({"dev": BoundaryScore([0.005, -0.015, 0.1], 1)}).splitlines()
     assert lines[0].split() == ["boundaries", "within", "10", "ms", "20", "ms", "50", "ms", "mean", "count"]
     assert lines[1].split() == ["dev", "25.00%", "50.00%", "50.00%", "+30.0", "ms", "4"]
+
+
+def test_boundaries_without_labels_are_paired_as_many_as_can_be() -> None:
+    """The hits are those of a maximum matching of the graph of all pairs within the tolerance."""
+    csgraph, sparse = pytest.importorskip("scipy.sparse.csgraph"), pytest.importorskip("scipy.sparse")
+    rng = np.random.default_rng(0)
+    total, hits = Detection(), 0
+    for _ in range(60):
+        reference, hypothesis = (np.sort(rng.uniform(0, 1, int(rng.integers(1, 30)))) for _ in range(2))
+        near = sparse.csr_matrix(np.abs(reference[:, None] - hypothesis) <= 0.02)
+        expected = int((csgraph.maximum_bipartite_matching(near, "column") >= 0).sum())
+        found = detect_boundaries(reference.tolist(), hypothesis.tolist(), 0.02)
+        assert found == Detection(expected, len(hypothesis), len(reference))
+        total, hits = total + found, hits + expected
+    assert total.hits == hits > 100
+    assert total.f1 == pytest.approx(2 / (1 / total.precision + 1 / total.recall))
+
+
+def test_detection_of_a_case_worked_by_hand() -> None:
+    """A tolerance includes its end; one boundary is found by one other alone."""
+    found = detect_boundaries([0.1, 0.2, 0.5], [0.12, 0.19, 0.21, 0.3, 0.4], 0.02)
+    assert (found.hits, found.precision, found.recall) == (2, 0.4, pytest.approx(2 / 3))
+    assert "precision 0.400, recall 0.667, F1 0.500 (5 boundaries, 3 true ones)" in str(found)
+    nothing = detect_boundaries([], [], 0.02)
+    assert (nothing.precision, nothing.recall, nothing.f1) == (0, 0, 0)

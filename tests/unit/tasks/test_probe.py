@@ -13,8 +13,10 @@ from speechkit.cli import main
 from speechkit.config.load import from_dict
 from speechkit.features.mfcc import Mfcc, MfccConfig
 from speechkit.models.cpc import Cpc
+from speechkit.report.pictures import draw_layers
 from speechkit.tasks.pretrain import PretrainConfig, save_pretrained
-from speechkit.tasks.sources import Layer
+from speechkit.tasks.probe import Accuracy, Probed, best_layer
+from speechkit.tasks.sources import Layer, Layers
 
 SMALL = {
     "method": "cpc",
@@ -112,6 +114,62 @@ def test_layers_and_untrained_models(
     assert not torch.equal(first, Layer(model, 1)([waveform])[0])
 
 
+def test_layers_are_compared_in_one_pass(
+    data: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each as if it were probed by itself, though the audio is read once; the best is that of most right frames."""
+    test = ["--test", str(data / "cuts_dev.jsonl.gz"), "--checkpoint", str(model), "--set", "max_frames=500"]
+    alone = {}
+    for layer in ("1", "2"):
+        assert probe(data, tmp_path / layer, *test, "--layer", layer) == 0
+        alone[layer] = json.loads((tmp_path / layer / "probe.json").read_text())
+    capsys.readouterr()
+    heard, listen = [], Layers._frames
+    monkeypatch.setattr(Layers, "_frames", lambda *each: heard.append(1) or listen(*each))
+    assert probe(data, tmp_path / "all", *test, "--layer", "all") == 0
+    assert len(heard) == 24 + 3
+    assert {path.name for path in (tmp_path / "all").iterdir()} <= {"probe.json", "probe.png"}
+    found = json.loads((tmp_path / "all/probe.json").read_text())
+    assert found["layers"].keys() == {"1", "2"}
+    for layer, each in found["layers"].items():
+        expected = alone[layer]["sets"]["dev"]
+        assert each["sets"]["dev"]["accuracy"] == pytest.approx(expected["accuracy"], abs=0.005)
+        assert (each["sets"]["dev"]["frames"], each["fitted_frames"]) == (expected["frames"], 500)
+    accuracies = {layer: each["sets"]["dev"]["accuracy"] for layer, each in found["layers"].items()}
+    best = max(accuracies, key=lambda layer: accuracies[layer])
+    assert (found["best"], found["best_on"]) == (int(best), "dev")
+    assert "layer" not in found["source"]
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert lines[:2] == ["phone accuracy (%)", "layer     dev"]
+    assert lines[2].split() == ["1", f"{100 * accuracies['1']:.2f}"]
+    assert lines[4] == f"best: layer {best}, {100 * accuracies[best]:.2f} % of dev"
+    assert "3 speakers of dev are in the training set too" in said.err
+
+
+def test_a_picture_of_accuracies_by_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    axes = pytest.importorskip("matplotlib.axes").Axes
+    drawn, plot = {}, axes.plot
+
+    def listening(self: object, x: list[int], y: list[float], **words: object) -> object:
+        drawn[words["label"]] = (x, y)
+        return plot(self, x, y, **words)
+
+    monkeypatch.setattr(axes, "plot", listening)
+    assert draw_layers(tmp_path / "probe.png", [1, 4], {"dev": [0.25, 0.5], "test": [0.5, 0.75]}, "phone")
+    assert drawn == {"dev": ([1, 4], [25, 50]), "test": ([1, 4], [50, 75])}
+    assert (tmp_path / "probe.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_of_equal_layers_the_lowest_is_the_best() -> None:
+    counts = {3: (7, 9), 2: (7, 1), 1: (6, 9)}
+    found = {
+        layer: Probed("phone", {"dev": Accuracy(dev, 10), "test": Accuracy(test, 10)}, 2, 5, 5)
+        for layer, (dev, test) in counts.items()
+    }
+    assert best_layer(found) == 2
+
+
 def test_frames_are_labelled_where_their_middle_is(model: Path) -> None:
     """The field of frame t of CPC begins 153 samples before 160 t: its middle is 5 ms after that, not 15."""
     source = Layer(model, 1)
@@ -126,6 +184,7 @@ def test_frames_are_labelled_where_their_middle_is(model: Path) -> None:
         ([], "--target phone needs --test"),
         (["--target", "speaker", "--test", "x"], "takes none"),
         (["--test", "x", "--layer", "1"], "--checkpoint and --layer go together"),
+        (["--test", "x", "--checkpoint", "m", "--layer", "1", "all"], "--layer takes numbers, or `all` by itself"),
         (["--test", "x", "--random"], "--random is a model without training"),
         (["--test", "x", "--checkpoint", "m", "--layer", "1", "--normalise"], "--normalise is for features without"),
     ],
