@@ -24,6 +24,7 @@ COMMANDS = {
     "subset": "take a part of the training set",
     "lang": "make token table, lexicon and language-model text",
     "lexicon": "find the phones of words in a dictionary, and by espeak-ng",
+    "unpaired-text": "make phones with silences of text that belongs to no recording",
     "ngram": "estimate an n-gram language model",
     "lm": "train a neural language model",
     "graph": "compile a decoding graph from a lexicon and an n-gram model",
