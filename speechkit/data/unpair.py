@@ -49,7 +49,9 @@ def unpair(data: Path, out: Path, field: str, text_share: float | None, seed: in
     train = data / TRAIN
     sentences = Counter(sentence_of(cut) for cut in read_cuts(train))
     if not sentences or "" in sentences:
-        raise SpeechkitError(f"{train} holds {'an utterance without its words' if sentences else 'no cut'}; prepare it again")
+        raise SpeechkitError(
+            f"{train} holds {'an utterance without its words' if sentences else 'no cut'}; prepare it again"
+        )
     chosen = set(sentences) if text_share is None else drawn(sentences, text_share, seed)
     if not chosen or (text_share is not None and len(chosen) == len(sentences)):
         raise SpeechkitError(f"{train} has {len(sentences)} sentences, too few for audio and text; take more data")

@@ -1,7 +1,9 @@
 """Perplexity of a text under an n-gram model, by KenLM."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from speechkit.common.errors import SpeechkitError
 from speechkit.lm.counts import read_sentences
@@ -22,7 +24,17 @@ class Perplexity:
 
 
 def perplexity(model: Path, text: Path) -> Perplexity:
-    """Score every line of `text` as a sentence with the ARPA or KenLM binary file `model`.
+    """Score every line of `text` as a sentence with the ARPA or KenLM binary file `model`; raises as `perplexity_of`."""
+    return perplexity_of(model, read_sentences(text))
+
+
+def perplexity_of(
+    model: Path, sentences: Iterable[Sequence[str]], aliases: Mapping[str, str] = MappingProxyType({})
+) -> Perplexity:
+    """Score sentences with the ARPA or KenLM binary file `model`.
+
+    Args:
+        aliases: names that the model may have for words which it does not know.
 
     Raises:
         SpeechkitError: a file is missing or not a model, or the kenlm package is not installed.
@@ -40,8 +52,9 @@ def perplexity(model: Path, text: Path) -> Perplexity:
             f"{model} is not a language model that KenLM reads; estimate it again ({error})"
         ) from error
     total, tokens, unknown = 0.0, 0, 0
-    for words in read_sentences(text):
-        scores = list(loaded.full_scores(" ".join(words)))
+    for words in sentences:
+        known = (word if word in loaded else aliases.get(word, word) for word in words)
+        scores = list(loaded.full_scores(" ".join(known)))
         total += sum(score for score, _, _ in scores)
         tokens += len(scores)
         unknown += sum(is_unknown for _, _, is_unknown in scores)

@@ -28,7 +28,9 @@ def write_further_text(corpus: str, size: str, out: Path, count: int, seed: int 
     """
     for name, value, known in (("corpus", corpus, CORPORA), ("size", size, SIZES.get(corpus, ()))):
         if value not in known:
-            raise UsageError(f"no further text of {name} '{value}'{nearest(value, known)}; take one of {', '.join(known)}")
+            raise UsageError(
+                f"no further text of {name} '{value}'{nearest(value, known)}; take one of {', '.join(known)}"
+            )
     if count < 1 or num_jobs < 1 or seed < 0:
         raise UsageError("--sentences and --nj are at least 1, --seed is not negative")
     sentences = list(itertools.islice(_UNREAD[corpus](size, seed), count))
