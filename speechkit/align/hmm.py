@@ -82,7 +82,7 @@ def units_of(pdfs: Tensor, units: Units, config: HmmConfig) -> Tensor:
 
 
 def by_unit(scores: Tensor, units: Units, config: HmmConfig, reduce: Callable[[Tensor, int], Tensor]) -> Tensor:
-    """The scores of states `(T, P)` as those of units `(T, U)`, by a function of a tensor and the dimension to reduce."""
+    """Scores of states `(T, P)` as those of units `(T, U)`; `reduce` takes a tensor and the dimension that goes."""
     count = len(units) - (config.of_silence > config.states)
     even = reduce(scores[:, : count * config.states].reshape(len(scores), count, config.states), 2)
     return even if count == len(units) else torch.cat([even, reduce(scores[:, None, count * config.states :], 2)], 1)

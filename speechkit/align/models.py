@@ -36,7 +36,10 @@ class StoredFrames(Framing):
 
 @dataclass(frozen=True)
 class Utterance:
-    """Features `(T, C)`, log-mel energies as a rule, of one utterance, statistics of its speaker, length in seconds, and what is said."""
+    """Features `(T, C)` of one utterance, log-mel energies as a rule, with what else is known of it.
+
+    That is the statistics of its speaker, its length in seconds, and what is said.
+    """
 
     id: str
     log_mel: Tensor = field(repr=False)

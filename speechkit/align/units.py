@@ -97,7 +97,7 @@ class Units:
     def of_lang(cls, lang: Lang) -> "Units":
         """Units of a language folder: TIMIT phones, else the phones or letters that spell its words.
 
-        TIMIT's transcripts tell where silence is, but those of a model whose blank is silence: there it may come anywhere.
+        TIMIT's transcripts tell where silence is. Those of a model whose blank is silence do not: it may be anywhere.
         Pieces of words are no units of sound: their words are spelled in letters.
         """
         if lang.phone_set:

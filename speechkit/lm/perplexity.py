@@ -24,7 +24,7 @@ class Perplexity:
 
 
 def perplexity(model: Path, text: Path) -> Perplexity:
-    """Score every line of `text` as a sentence with the ARPA or KenLM binary file `model`; raises as `perplexity_of`."""
+    """Score every line of `text` as a sentence; all else is as in `perplexity_of`."""
     return perplexity_of(model, read_sentences(text))
 
 

@@ -63,7 +63,7 @@ class TextCounts:
 
 
 def timit_sentences(path: Path, phone_set: int) -> Iterator[list[str]]:
-    """Lines of TIMIT phones, folded to the set of 48 or 39 with silence phones as `<SIL>`; others are a `SpeechkitError`."""
+    """Lines of TIMIT phones, folded to the set of 48 or 39, silences as `<SIL>`; others are a `SpeechkitError`."""
     for number, line in numbered_lines(path, "correct --text"):
         try:
             phones = fold(line.split(), phone_set)

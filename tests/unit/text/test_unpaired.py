@@ -62,7 +62,7 @@ def test_it_is_a_language_folder_whose_blank_is_the_silence(tmp_path: Path) -> N
     assert phones.tokens == lang.tokens
     said = {phone for line in lines_of(tmp_path, "phones.txt") for phone in line}
     assert said == {SILENCE, *list(lang.tokens)[1:]}
-    assert lang.encode("two one") == lang.tokens.ids("t uw w ah n".split())
+    assert lang.encode("two one") == lang.tokens.ids(["t", "uw", "w", "ah", "n"])
     assert lang.words(lang.encode("two one")) == ["two", "one"]
     assert phones.words(phones.encode("t uw")) == ["t", "uw"]
 
