@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     from speechkit.fsa.wfst.compile import CompileLimits
     from speechkit.fsa.wfst.graph import Topology
     from speechkit.lm.arpa import read_arpa
-    from speechkit.tasks.hmm_recognition import compile_hmm_graph, scored_silence
+    from speechkit.tasks.hmm_recognition import compile_hmm_graph
     from speechkit.text.lang import Lang
 
     limits = CompileLimits()
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     if limits.seconds <= 0 or limits.memory <= 0:
         raise UsageError("--max-seconds and --max-memory are above 0")
     lang = Lang.load(args.lang)
-    model = scored_silence(read_arpa(args.lm), lang)
+    model = read_arpa(args.lm)
     if args.hmm:
         graph = compile_hmm_graph(AlignerModel.load(args.hmm), lang, model, limits)
     else:

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit unpaired-text`."""
     parser.add_argument("--text", type=Path, required=True, help="text, one sentence per line, plain or gzip")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write, a language folder too")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
     said = parser.add_argument_group("how words are said: one of these")
     said.add_argument("--lexicon", type=Path, help="words and their phones, `word phone phone ...`")
     said.add_argument("--cmudict", type=Path, help="dictionary of CMU's form: `WORD(1)  W ER1 D`")
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     said.add_argument("--phones", action="store_true", help="the lines are phones already")
     timit = parser.add_argument_group("TIMIT's phones, with --phones")
     timit.add_argument("--phone-set", type=int, choices=(48, 39), help="fold to this set; its silences become <SIL>")
-    timit.add_argument("--score-silence", action="store_true", help="sil is a token too: TIMIT's scoring counts it")
+    timit.add_argument("--score-silence", action="store_true", help="silences are the phone sil, as in TIMIT's scoring")
     words = parser.add_argument_group("what becomes of the text")
     words.add_argument("--language", default="any", help="rules for the words: any, en or zh")
     words.add_argument("--case", choices=("lower", "upper", "keep"), default="lower", help="of the words and lexicon")

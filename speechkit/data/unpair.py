@@ -1,6 +1,6 @@
 """A labelled training set as audio and as text that do not belong together, as unsupervised recognition has them.
 
-TIMIT's two settings in Baevski et al. 2021 ("Unsupervised speech recognition", section 5.1): in the matched one the
+TIMIT's two settings in Baevski et al. 2021 ("Unsupervised speech recognition"): in the matched one the
 text is the transcripts of the same audio, shuffled; in the unmatched one it has none of its sentences.
 """
 

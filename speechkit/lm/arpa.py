@@ -58,18 +58,6 @@ class Arpa:
                 raise SpeechkitError(f"the language model has neither '{word}' nor <unk>")
         return backoff + self.levels[len(ngram) - 1][ngram][0]
 
-    def renamed(self, old: str, new: str) -> "Arpa":
-        """The model with the word `old` under the name `new`, which it must not have."""
-        if (new,) in self.levels[0]:
-            raise SpeechkitError(f"the language model has both '{old}' and '{new}'; estimate it from text with one")
-        names = {old: new}
-        return Arpa(
-            [
-                {tuple(names.get(word, word) for word in ngram): row for ngram, row in level.items()}
-                for level in self.levels
-            ]
-        )
-
 
 def read_arpa(path: Path) -> Arpa:
     """Read an ARPA file, plain or gzip; a malformed one is a `SpeechkitError` naming file and line."""

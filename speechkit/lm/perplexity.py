@@ -1,9 +1,8 @@
 """Perplexity of a text under an n-gram model, by KenLM."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from speechkit.common.errors import SpeechkitError
 from speechkit.lm.counts import read_sentences
@@ -28,13 +27,8 @@ def perplexity(model: Path, text: Path) -> Perplexity:
     return perplexity_of(model, read_sentences(text))
 
 
-def perplexity_of(
-    model: Path, sentences: Iterable[Sequence[str]], aliases: Mapping[str, str] = MappingProxyType({})
-) -> Perplexity:
+def perplexity_of(model: Path, sentences: Iterable[Sequence[str]]) -> Perplexity:
     """Score sentences with the ARPA or KenLM binary file `model`.
-
-    Args:
-        aliases: names that the model may have for words which it does not know.
 
     Raises:
         SpeechkitError: a file is missing or not a model, or the kenlm package is not installed.
@@ -53,8 +47,7 @@ def perplexity_of(
         ) from error
     total, tokens, unknown = 0.0, 0, 0
     for words in sentences:
-        known = (word if word in loaded else aliases.get(word, word) for word in words)
-        scores = list(loaded.full_scores(" ".join(known)))
+        scores = list(loaded.full_scores(" ".join(words)))
         total += sum(score for score, _, _ in scores)
         tokens += len(scores)
         unknown += sum(is_unknown for _, _, is_unknown in scores)

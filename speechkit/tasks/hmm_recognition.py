@@ -22,15 +22,8 @@ from speechkit.tasks.aligner import observed
 from speechkit.tasks.recognition import Emission, WordsJob
 from speechkit.text.lang import Lang
 from speechkit.text.tokens import WORD_BOUNDARY
-from speechkit.text.unpaired import SILENCE, TIMIT_SILENCE
 
 NOTHING_SAID = Transcript((), ())
-
-
-def scored_silence(model: Arpa, lang: Lang) -> Arpa:
-    """The model of unpaired text with `<SIL>` as the word `sil`, where a language has that as one to be recognised."""
-    known = (SILENCE,) in model.levels[0] and SILENCE not in lang.lexicon and TIMIT_SILENCE in lang.lexicon
-    return model.renamed(SILENCE, TIMIT_SILENCE) if known else model
 
 
 def compile_hmm_graph(

@@ -1,7 +1,7 @@
 """Choice among decodings without any transcript: what reads like the language, and is near to the labels before.
 
 wav2vec-U chooses the language-model weight of its hidden Markov models by the least ln(perplexity) * max(error rate
-against the labels that they were trained on, floor) (Baevski et al. 2021, section 4.3 and its published scripts).
+against the labels that they were trained on, floor) (Baevski et al. 2021, in its published scripts).
 """
 
 import math
@@ -12,7 +12,6 @@ from pathlib import Path
 from speechkit.common.errors import SpeechkitError
 from speechkit.lm.perplexity import perplexity_of
 from speechkit.metrics.error_rate import count_corpus
-from speechkit.text.unpaired import SILENCE, TIMIT_SILENCE
 
 Texts = Mapping[str, Sequence[str]]
 
@@ -43,6 +42,6 @@ def candidate(name: str, heard: Texts, labels: Texts, lm: Path, floor: float) ->
             f"{name} and the labels are of different utterances; decode the cuts that the labels are of"
         )
     sentences = [heard[utterance] for utterance in labels]
-    perplexity = perplexity_of(lm, sentences, {TIMIT_SILENCE: SILENCE}).value
+    perplexity = perplexity_of(lm, sentences).value
     errors = count_corpus([list(words) for words in labels.values()], [list(words) for words in sentences]).rate / 100
     return Candidate(name, perplexity, errors, choice_score(perplexity, errors, floor))

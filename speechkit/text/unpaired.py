@@ -21,7 +21,8 @@ from speechkit.text.tokens import BLANK, TokenTable
 
 SILENCE = "<SIL>"
 TIMIT_SILENCE = "sil"  # of the sets of 48 and 39 phones
-PHONES, WORDS, REPORT, PHONE_LANG = "phones.txt", "words.txt", "text.json", "phone_lang"
+PHONES, WORDS, REPORT = "phones.txt", "words.txt", "text.json"
+LANG, PHONE_LANG = "lang", "phone_lang"
 _RESERVED = (SILENCE, BLANK, "<unk>", "<s>", "</s>")
 Sentences = Callable[[], Iterable[Sequence[str]]]
 """Gives the sentences of a text, from their beginning each time; a word `<SIL>` is a silence that the text tells."""
@@ -123,17 +124,18 @@ def write_unpaired(
     sentences: Sentences, counts: Mapping[str, int], lexicon: Lexicon, out: Path, config: TextConfig,
     phone_set: int | None = None, score_silence: bool = False,
 ) -> TextCounts:  # fmt: skip
-    """Write a text to the folder `out`, which is a language folder too, in which the blank stands for `<SIL>`.
+    """Write a text to the folder `out`.
 
-    `phones.txt` has a sentence's phones on each line, `words.txt` the same sentence in words, `tokens.txt` the phones
-    behind the blank, `lexicon.txt` the words, `text.json` the counts. Where words are not phones themselves,
-    `phone_lang` is a language folder of the same tokens in which phones are what is recognised.
+    `phones.txt` has a sentence's phones with silences on each line, `words.txt` the same sentence in words,
+    `tokens.txt` the symbols of `phones.txt`, `lexicon.txt` the words, `text.json` the counts. `lang` is a language
+    folder for decoding, of the phones in the same order: its blank stands for `<SIL>`. Where words are not phones
+    themselves, `phone_lang` is another one, in which phones are what is recognised.
 
     Args:
         counts: how often each word comes.
         lexicon: words with their pronunciations, of which the first makes the text.
         phone_set: 48 or 39 for TIMIT phones, which the lexicon spells by themselves.
-        score_silence: TIMIT's `sil` is a token of its own, the last one.
+        score_silence: silence is a phone like others, TIMIT's `sil`, and the last one: no symbol is the blank then.
 
     Raises:
         SpeechkitError: there is no text, or nothing of it is left.
@@ -144,17 +146,19 @@ def write_unpaired(
     if reserved:
         raise SpeechkitError(f"'{reserved[0]}' cannot be a phone: it has a meaning of its own; rename it")
     spellings, phones = frequent_phones(sentences, spoken, config.least_phones)
-    tokens = TokenTable([*phones, *([TIMIT_SILENCE] if score_silence else [])])
     words = _usable(lexicon, spellings, phones)
+    silence = TIMIT_SILENCE if score_silence else SILENCE
     (out / REPORT).unlink(missing_ok=True)
     with atomic_path(out / PHONES) as phone_lines, atomic_path(out / WORDS) as word_lines:
-        found = _write_lines(sentences, (frequent, spoken, spellings), config, phone_lines, word_lines)
-    if phone_set:
-        Lang("phone", tokens, own_spellings(list(tokens)[1:]), phone_set).save(out)
-    else:
-        Lang("phone", tokens, words).save(out)
-        if any(spelling != (word,) for word, spelling in words.entries):
-            Lang("phone", tokens, own_spellings(phones)).save(out / PHONE_LANG)
+        found = _write_lines(sentences, (frequent, spoken, spellings), config, silence, phone_lines, word_lines)
+    tokens = TokenTable([*phones, silence] if score_silence else phones)
+    (tokens if score_silence else TokenTable([silence, *phones])).write(out / "tokens.txt")
+    recognised = own_spellings(list(tokens)[1:])
+    words = recognised if phone_set else words
+    words.write(out / "lexicon.txt")
+    Lang("phone", tokens, words, phone_set).save(out / LANG)
+    if any(spelling != (word,) for word, spelling in words.entries):
+        Lang("phone", tokens, recognised).save(out / PHONE_LANG)
     write_json(out / REPORT, {**asdict(found), "words": len(words), "phones": len(phones), "config": asdict(config)})
     return found
 
@@ -168,7 +172,12 @@ def _usable(lexicon: Lexicon, spellings: Spellings, phones: Sequence[str]) -> Le
 
 
 def _write_lines(
-    sentences: Sentences, stages: tuple[set[str], Spellings, Spellings], config: TextConfig, phones: Path, words: Path
+    sentences: Sentences,
+    stages: tuple[set[str], Spellings, Spellings],
+    config: TextConfig,
+    silence: str,
+    phones: Path,
+    words: Path,
 ) -> TextCounts:
     """Write what is left of the text, and say why the rest is not, by the words that each of the `stages` has left."""
     frequent, spoken, spellings = stages
@@ -187,7 +196,8 @@ def _write_lines(
                 found.rare_phones += 1
             else:
                 found.kept += 1
-                phone_lines.write(" ".join(with_silences(sentence, spellings, config.silence, draw)) + "\n")
+                said_phones = with_silences(sentence, spellings, config.silence, draw)
+                phone_lines.write(" ".join(silence if each == SILENCE else each for each in said_phones) + "\n")
                 word_lines.write(" ".join(said) + "\n")
     if not found.kept:
         raise SpeechkitError(_nothing(found))

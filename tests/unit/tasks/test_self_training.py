@@ -96,14 +96,14 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, di
         run(folder, "ngram", "--text", "text/words.txt", "--order", "3", "--out", "lm.arpa", "--estimator", "own") == 0
     )
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    model = ("--data", "labels", "--lang", "text", "--out", "hmm", "--fsa-engine", "torch")
+    model = ("--data", "labels", "--lang", "text/lang", "--out", "hmm", "--fsa-engine", "torch")
     assert run(folder, "hmm", *model, *settings) == 0
-    assert run(folder, "graph", "--lang", "text", "--hmm", "hmm/final", "--lm", "lm.arpa", "--out", "graph") == 0
+    assert run(folder, "graph", "--lang", "text/lang", "--hmm", "hmm/final", "--lm", "lm.arpa", "--out", "graph") == 0
     return folder, truth
 
 
 def decode(folder: Path, out: str, split: str, *options: str) -> dict[str, list[str]]:
-    needed = ("--model", "hmm/final", "--graph", "graph", "--lang", "text", "--out", out)
+    needed = ("--model", "hmm/final", "--graph", "graph", "--lang", "text/lang", "--out", out)
     assert run(folder, "hmm-decode", *needed, "--cuts", f"data/cuts_{split}.jsonl.gz", *options) == 0
     return read_transcripts(folder / out / "hyp.txt")
 
@@ -168,7 +168,7 @@ def test_the_figure_of_the_choice(recipe: tuple[Path, dict[str, dict[str, list[s
     [
         ("relabel --cuts data/cuts_dev.jsonl.gz --hyp gan_train/hyp.txt --out x", 1, "lacks 20 utterances of"),
         ("relabel --cuts data/cuts_dev.jsonl.gz --hyp a b --out x", 2, "give one hyp.txt for each"),
-        ("hmm --data labels --lang text --out x", 2, "--set gmm.features.cepstra=0"),
+        ("hmm --data labels --lang text/lang --out x", 2, "--set gmm.features.cepstra=0"),
         ("unsup-select --decodings gan_dev --labels gan_train/hyp.txt --lm lm.arpa --out x", 1, "different utterances"),
         ("unsup-select --decodings gan_dev --labels gan_dev/hyp.txt --lm lm.arpa --floor 2 --out x", 2, "--floor lies"),
     ],
@@ -189,5 +189,5 @@ def test_a_lexicon_of_other_phones_is_refused(
 ) -> None:
     (recipe[0] / "other.txt").write_text("a b q\n" * 2)
     assert run(recipe[0], "unpaired-text", "--text", "other.txt", "--phones", "--out", "other") == 0
-    assert run(recipe[0], "graph", "--lang", "other", "--hmm", "hmm/final", "--lm", "lm.arpa", "--out", "x") == 1
+    assert run(recipe[0], "graph", "--lang", "other/lang", "--hmm", "hmm/final", "--lm", "lm.arpa", "--out", "x") == 1
     assert "no unit 'q'" in capfd.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 
 from speechkit.cli import main
 from speechkit.text.lang import Lang
+from speechkit.text.tokens import TokenTable
 from speechkit.text.unpaired import SILENCE, frequent_phones, with_silences
 
 LEXICON = "one w ah n\ntwo t uw\nsix s ih k s\nsix s iy k s\nzoo z uw\nabc\ta b c\n"
@@ -55,11 +56,12 @@ def test_words_and_phones_of_the_lines_that_stay(tmp_path: Path) -> None:
     assert (tmp_path / "text/lexicon.txt").read_text() == "one w ah n\ntwo t uw\nsix s ih k s\nzoo z uw\n"
 
 
-def test_it_is_a_language_folder_whose_blank_is_the_silence(tmp_path: Path) -> None:
+def test_there_are_language_folders_whose_blank_is_the_silence(tmp_path: Path) -> None:
     assert make(tmp_path) == 0
-    lang, phones = Lang.load(tmp_path / "text"), Lang.load(tmp_path / "text/phone_lang")
+    lang, phones = Lang.load(tmp_path / "text/lang"), Lang.load(tmp_path / "text/phone_lang")
     assert list(lang.tokens) == ["<blk>", "ah", "ih", "k", "n", "s", "t", "uw", "w", "z"]
     assert phones.tokens == lang.tokens
+    assert list(TokenTable.read(tmp_path / "text/tokens.txt")) == ["<blk>", SILENCE, *list(lang.tokens)[1:]]
     said = {phone for line in lines_of(tmp_path, "phones.txt") for phone in line}
     assert said == {SILENCE, *list(lang.tokens)[1:]}
     assert lang.encode("two one") == lang.tokens.ids(["t", "uw", "w", "ah", "n"])
@@ -108,7 +110,7 @@ def test_every_phone_comes_often_enough_in_the_end(tmp_path: Path) -> None:
     lexicon = "".join(f"{word} {' '.join(phones)}\n" for word, phones in words.items())
     assert make(tmp_path, "--least-count", "40", "--language", "any", lines=lines, lexicon=lexicon) == 0
     counts = Counter(phone for line in lines_of(tmp_path, "phones.txt") for phone in line)
-    assert {phone for phone in counts if phone != SILENCE} == set(Lang.load(tmp_path / "text").tokens) - {"<blk>"}
+    assert {phone for phone in counts if phone != SILENCE} == set(Lang.load(tmp_path / "text/lang").tokens) - {"<blk>"}
     assert min(counts.values()) >= 40
     assert len(counts) < 11
     report = json.loads((tmp_path / "text/text.json").read_text())
@@ -120,15 +122,16 @@ def test_phones_of_timit_are_folded_and_their_silences_joined(tmp_path: Path) ->
     lines = ["h# sh iy q hv ae dcl d pau h#", "dcl jh ax-h kcl k epi s h#"]
     options = ("--phones", "--phone-set", "39", "--score-silence")
     assert make(tmp_path, *options, lines=lines) == 0
-    assert (tmp_path / "text/phones.txt").read_text() == (
-        "<SIL> sh iy hh ae <SIL> d <SIL>\n<SIL> jh ah <SIL> k <SIL> s <SIL>\n"
-    )
+    assert (tmp_path / "text/phones.txt").read_text() == ("sil sh iy hh ae sil d sil\nsil jh ah sil k sil s sil\n")
     assert (tmp_path / "text/words.txt").read_text() == "sh iy hh ae d\njh ah k s\n"
-    lang = Lang.load(tmp_path / "text")
+    lang = Lang.load(tmp_path / "text/lang")
+    assert TokenTable.read(tmp_path / "text/tokens.txt") == lang.tokens
+    assert "sil" in lang.lexicon
     assert list(lang.tokens) == ["<blk>", "ae", "ah", "d", "hh", "iy", "jh", "k", "s", "sh", "sil"]
     assert (lang.field, lang.scored_phones) == ("phones", 39)
     assert make(tmp_path, *options[:-1], lines=lines) == 0
-    assert "sil" not in Lang.load(tmp_path / "text").tokens
+    assert (tmp_path / "text/phones.txt").read_text().splitlines()[0] == "<SIL> sh iy hh ae <SIL> d <SIL>"
+    assert "sil" not in Lang.load(tmp_path / "text/lang").tokens
 
 
 def test_other_phones_stay_as_they_are(tmp_path: Path) -> None:
@@ -166,4 +169,4 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     shown = capfd.readouterr().err
     assert message in shown
     assert shown.count("\n") == 1
-    assert not [path for path in (tmp_path / "text").glob("*") if path.is_file()]
+    assert not [path for path in (tmp_path / "text").rglob("*") if path.is_file()]
