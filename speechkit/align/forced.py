@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from speechkit.align.hmm import HmmConfig, boost_silence, least_frames, transcript_graph, unboosted
+from speechkit.align.hmm import HmmConfig, boost_silence, by_unit, least_frames, transcript_graph, unboosted
 from speechkit.align.models import AlignerModel, Utterance
 from speechkit.align.segments import PHONE, STATE, WORD, Alignment, Segment
 from speechkit.align.units import Transcript, Units
-from speechkit.features.fbank import FbankConfig
+from speechkit.features.spectrum import Framing
 from speechkit.fsa.graph import Graph, GraphBatch
 from speechkit.fsa.intersect import best_path
 
@@ -45,7 +45,7 @@ class Timing:
     offset: float
 
     @classmethod
-    def of(cls, fbank: FbankConfig, subsampling: int = 1) -> "Timing":
+    def of(cls, fbank: Framing, subsampling: int = 1) -> "Timing":
         """Timing of feature frames, or of a model's output frames whose middles are those of every s-th of them."""
         length, shift = (value / fbank.sampling_rate for value in (fbank.frame_length, fbank.frame_shift))
         return cls.centred(shift * subsampling, length)
@@ -130,8 +130,8 @@ class ForcedAligner:
         units, config = self.model.units, self.model.hmm
         graphs = [transcript_graph(utterances[row].transcript, units, attempt.hmm) for row in rows]
         chosen = [scores[row] for row in rows]
-        if attempt.hmm.states < config.states:
-            chosen = [each.view(len(each), -1, config.states).amax(2) for each in chosen]
+        if attempt.hmm != config:
+            chosen = [by_unit(each, units, config, torch.amax) for each in chosen]
         return {row: each for row, each in zip(rows, self._paths(attempt, graphs, chosen), strict=True) if each}
 
     def _paths(self, attempt: _Attempt, graphs: Sequence[Graph], scores: Sequence[Tensor]) -> list[_Found | None]:
@@ -184,13 +184,13 @@ class ForcedAligner:
 
     def _log_confidences(self, scores: Tensor, frame_units: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Log posterior of the aligned unit at each frame, its states together."""
-        model, states = self.model, self.model.hmm.states
-        columns = torch.from_numpy(frame_units)[:, None] * states + torch.arange(states)
+        model, chosen = self.model, torch.from_numpy(frame_units)[:, None]
         blocks = []
         for start in range(0, len(scores), FRAMES_PER_BLOCK):
             rows = slice(start, start + FRAMES_PER_BLOCK)
             posteriors = model.emissions.log_posteriors(unboosted(scores[rows], model.units, model.hmm))
-            blocks.append(torch.logsumexp(posteriors.gather(1, columns[rows]), 1))
+            sums = by_unit(posteriors, model.units, model.hmm, torch.logsumexp)
+            blocks.append(sums.gather(1, chosen[rows])[:, 0])
         confidences: npt.NDArray[np.float64] = torch.cat(blocks).double().numpy()
         return confidences
 
@@ -212,7 +212,10 @@ def _state_spans(found: _Found, frame_units: npt.NDArray[np.int64], units: Units
     new = np.append(True, (np.diff(found.labels) != 0) | (found.units[1:] != 0))
     starts = np.flatnonzero(new)
     ends = np.append(starts[1:], len(new))
-    names = [f"{units.names[frame_units[start]]}_{found.labels[start] % states}" for start in starts]
+    names = [
+        f"{units.names[unit]}_{label - unit * states}"
+        for unit, label in zip(frame_units[starts], found.labels[starts], strict=True)
+    ]
     return list(zip(names, starts.tolist(), ends.tolist(), strict=True))
 
 

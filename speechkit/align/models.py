@@ -18,14 +18,28 @@ from speechkit.features.cmvn import CmvnStats, normalise
 from speechkit.features.deltas import add_deltas
 from speechkit.features.fbank import FbankConfig
 from speechkit.features.mfcc import mfcc
+from speechkit.features.spectrum import Framing
 from speechkit.train.checkpoint import MODEL, load_tensors, save_folder
 
 ALIGNER = "aligner.json"
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredFrames(Framing):
+    """What is known of features other than log-mel energies, such as hidden states: `num_bins` columns, and times."""
+
+    num_bins: int
+    frame_shift_ms: float
+    frame_length_ms: float
+    sampling_rate: int = 16000
+
+
 @dataclass(frozen=True)
 class Utterance:
-    """Log-mel energies `(T, C)` of one utterance, statistics of its speaker, length in seconds, and what is said."""
+    """Features `(T, C)` of one utterance, log-mel energies as a rule, with what else is known of it.
+
+    That is the statistics of its speaker, its length in seconds, and what is said.
+    """
 
     id: str
     log_mel: Tensor = field(repr=False)
@@ -39,22 +53,22 @@ class CepstraConfig:
     """Features of Gaussians: cepstra with the speaker's mean removed, and their derivatives.
 
     Kaldi has `delta_order` 2 over a `delta_window` of 2 frames to either side, for recognition. What sees fewer frames
-    puts boundaries more exactly.
+    puts boundaries more exactly. With `cepstra` 0 the features are taken as they are, for others than log-mel energies.
     """
 
     cepstra: int = 13
     delta_order: int = 1
     delta_window: int = 1
 
-    @property
-    def dim(self) -> int:
-        """Number of features."""
-        return self.cepstra * (self.delta_order + 1)
+    def __post_init__(self) -> None:
+        if self.cepstra < 0:
+            raise ValueError(f"cepstra must be at least 1, or 0 for features as they are, not {self.cepstra}")
 
     def features(self, utterance: Utterance) -> Tensor:
-        """Features `(T, dim)` of an utterance."""
+        """Features `(T, D)` of an utterance."""
         centred = normalise(utterance.log_mel, utterance.speaker, variance=False)
-        return add_deltas(mfcc(centred, self.cepstra), self.delta_order, self.delta_window)
+        plain = mfcc(centred, self.cepstra) if self.cepstra else centred
+        return add_deltas(plain, self.delta_order, self.delta_window)
 
 
 class Emissions(Protocol):
@@ -124,7 +138,7 @@ class AlignerModel:
 
     units: Units
     hmm: HmmConfig
-    fbank: FbankConfig
+    fbank: FbankConfig | StoredFrames
     emissions: Emissions
 
     def save(self, folder: Path, record: Mapping[str, Any] | None = None) -> None:
@@ -134,6 +148,7 @@ class AlignerModel:
             "record": dict(record or {}),
             "hmm": to_dict(self.hmm),
             "fbank": to_dict(self.fbank),
+            "stored": isinstance(self.fbank, StoredFrames),
             "emissions": self.emissions.state(),
             "units": self.units.state(),
         }
@@ -149,9 +164,10 @@ class AlignerModel:
         document, source = read_json(folder / ALIGNER), str(folder / ALIGNER)
         kinds: dict[str, Any] = {kind.kind: kind for kind in (GmmEmissions, NeuralEmissions)}
         emissions: Emissions = kinds[document["kind"]].load(document["emissions"], load_tensors(folder / MODEL))
-        return cls(
-            Units.from_state(document["units"]),
-            from_dict(HmmConfig, document["hmm"], source),
-            from_dict(FbankConfig, document["fbank"], source),
-            emissions,
+        frames: FbankConfig | StoredFrames = (
+            from_dict(StoredFrames, document["fbank"], source)
+            if document.get("stored")
+            else from_dict(FbankConfig, document["fbank"], source)
         )
+        hmm = from_dict(HmmConfig, document["hmm"], source)
+        return cls(Units.from_state(document["units"]), hmm, frames, emissions)

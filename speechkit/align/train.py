@@ -13,7 +13,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from speechkit.align.gmm import DiagonalGmms, GmmStats, pieces
-from speechkit.align.hmm import HmmConfig, boost_silence, equal_alignment, num_pdfs, transcript_graph
+from speechkit.align.hmm import (
+    HmmConfig,
+    boost_silence,
+    by_unit,
+    equal_alignment,
+    num_pdfs,
+    transcript_graph,
+    units_of,
+)
 from speechkit.align.models import CepstraConfig, GmmEmissions
 from speechkit.align.units import Transcript, Units
 from speechkit.common.errors import SpeechkitError
@@ -195,12 +203,11 @@ def calibrated_scale(gmms: DiagonalGmms, data: TrainingSet, pdfs: Tensor) -> flo
     """The factor of log-likelihoods, of `POSTERIOR_SCALES`, that makes the posteriors of the aligned units greatest."""
     rows = (pdfs != NOT_ALIGNED).nonzero()[:, 0]
     rows = rows[:: max(1, len(rows) // CALIBRATION_FRAMES)]
-    scores, states = gmms.log_likelihoods(data.features[rows]), data.hmm.states
-    unit = pdfs[rows] // states
+    scores, unit = gmms.log_likelihoods(data.features[rows]), units_of(pdfs[rows], data.units, data.hmm)
 
     def mean_log_posterior(scale: float) -> float:
-        by_unit = torch.logsumexp(torch.log_softmax(scores * scale, 1).view(len(rows), -1, states), 2)
-        return float(by_unit.gather(1, unit[:, None]).mean())
+        posteriors = by_unit(torch.log_softmax(scores * scale, 1), data.units, data.hmm, torch.logsumexp)
+        return float(posteriors.gather(1, unit[:, None]).mean())
 
     return max(POSTERIOR_SCALES, key=mean_log_posterior)
 

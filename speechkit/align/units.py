@@ -82,6 +82,11 @@ class Units:
         """The silence that may come around words, None where transcripts say where silence is."""
         return None if self.lexicon is None else self.silence_ids[0]
 
+    def silence_last(self) -> "Units":
+        """The same units with silences behind the others."""
+        spoken = tuple(name for name in self.names if name not in self.silences)
+        return replace(self, names=(*spoken, *self.silences))
+
     @classmethod
     def of_lexicon(cls, lexicon: Lexicon) -> "Units":
         """Units that spell the words of a lexicon, and a silence."""
@@ -92,11 +97,15 @@ class Units:
     def of_lang(cls, lang: Lang) -> "Units":
         """Units of a language folder: TIMIT phones, else the phones or letters that spell its words.
 
+        TIMIT's transcripts tell where silence is. Those of a model whose blank is silence do not: it may be anywhere.
         Pieces of words are no units of sound: their words are spelled in letters.
         """
         if lang.phone_set:
             names = tuple(lang.tokens)[1:]
-            return cls(names, tuple(name for name in names if name in TIMIT_SILENCES), None, "phones", lang.phone_set)
+            silences = tuple(name for name in names if name in TIMIT_SILENCES)
+            if not silences:
+                return replace(cls.of_lexicon(lang.lexicon), field="phones", phone_set=lang.phone_set)
+            return cls(names, silences, None, "phones", lang.phone_set)
         if lang.unit == "word" or lang.pieces or lang.boundary == "none":
             letters = cls.of_lexicon(Lexicon((word, tuple(word)) for word in lang.lexicon.words))
             return replace(letters, characters=lang.boundary == "none", spelled=True)

@@ -25,13 +25,17 @@ def write_decoding(
 
     Args:
         words: recognised in each utterance.
+        references: of those utterances that have one; there is no ref.txt where none has.
         figures: how: the method and its settings.
         seconds: that it took.
         audio: seconds that were recognised.
     """
     for name, texts in (("hyp.txt", words), ("ref.txt", references)):
-        lines = (" ".join([utterance, *texts[utterance]]) for utterance in sorted(references))
+        lines = (" ".join([utterance, *texts[utterance]]) for utterance in sorted(texts))
         write_text(out / name, "".join(f"{line}\n" for line in lines))
+    if not references:
+        (out / "ref.txt").unlink()
+        log.info("no utterance has a transcript: there is no ref.txt, and nothing to count errors against")
     factor = seconds / max(audio, 1e-9)
     called = {"command": os.environ[RECIPE_COMMAND]} if RECIPE_COMMAND in os.environ else {}
     write_json(out / "decode.json", {**figures, "real_time_factor": factor, "audio_seconds": audio, **called})

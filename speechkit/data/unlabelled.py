@@ -2,7 +2,7 @@
 
 import heapq
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
@@ -66,6 +66,33 @@ def labelled_with(cut: MonoCut, fields: dict[str, str]) -> MonoCut:
         old.gender, custom or None,
     )  # fmt: skip
     return replace(cut, supervisions=[new], custom=None)
+
+
+def relabel(cuts: Path, heard: Mapping[str, Sequence[str]], out: Path, field: str, source: str) -> tuple[int, int]:
+    """Write the cuts of a manifest to `out` with the words that were `heard` in them as all that is known of them.
+
+    The statistics of features that lie beside the manifest are copied.
+
+    Returns:
+        Utterances written, and those left out because nothing was heard.
+
+    Raises:
+        SpeechkitError: nothing is known of a cut (`source` names the file with the words), or no cut is left.
+    """
+    missing = [cut.id for cut in read_cuts(cuts) if cut.id not in heard]
+    if missing:
+        raise SpeechkitError(
+            f"{source} lacks {len(missing)} utterances of {cuts}, the first is {missing[0]}; decode these cuts"
+        )
+    kept, empty = (sum(bool(heard[cut.id]) is said for cut in read_cuts(cuts)) for said in (True, False))
+    if not kept:
+        raise SpeechkitError(f"{source} has no words for any utterance of {cuts}; the model that decoded hears nothing")
+    spoken = (cut for cut in read_cuts(cuts) if heard[cut.id])
+    write_cuts(out / cuts.name, (labelled_with(cut, {field: " ".join(heard[cut.id])}) for cut in spoken))
+    if (statistics := cuts.with_name(STATISTICS)).exists():
+        with atomic_path(out / STATISTICS) as temporary:
+            shutil.copyfile(statistics, temporary)
+    return kept, empty
 
 
 def write_training_set(out: Path, labelled: Path, copies: int, pseudo: Iterable[MonoCut], count: int) -> None:

@@ -1,5 +1,6 @@
 """Perplexity of a text under an n-gram model, by KenLM."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,12 @@ class Perplexity:
 
 
 def perplexity(model: Path, text: Path) -> Perplexity:
-    """Score every line of `text` as a sentence with the ARPA or KenLM binary file `model`.
+    """Score every line of `text` as a sentence; all else is as in `perplexity_of`."""
+    return perplexity_of(model, read_sentences(text))
+
+
+def perplexity_of(model: Path, sentences: Iterable[Sequence[str]]) -> Perplexity:
+    """Score sentences with the ARPA or KenLM binary file `model`.
 
     Raises:
         SpeechkitError: a file is missing or not a model, or the kenlm package is not installed.
@@ -40,7 +46,7 @@ def perplexity(model: Path, text: Path) -> Perplexity:
             f"{model} is not a language model that KenLM reads; estimate it again ({error})"
         ) from error
     total, tokens, unknown = 0.0, 0, 0
-    for words in read_sentences(text):
+    for words in sentences:
         scores = list(loaded.full_scores(" ".join(words)))
         total += sum(score for score, _, _ in scores)
         tokens += len(scores)

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from speechkit.align.forced import Failure, ForcedAligner
 from speechkit.align.hmm import HmmConfig, num_pdfs
-from speechkit.align.models import AlignerModel, GmmEmissions, Utterance
+from speechkit.align.models import AlignerModel, GmmEmissions, StoredFrames, Utterance
 from speechkit.align.neural import FrameNetwork, NetworkConfig, NeuralEmissions
 from speechkit.align.segments import Alignment
 from speechkit.align.train import NOT_ALIGNED, GmmConfig, TrainingSet, log_priors, train_gmms
-from speechkit.align.units import OutOfVocabularyError, Units
+from speechkit.align.units import OutOfVocabularyError, Transcript, Units
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.seeds import seed_everything
 from speechkit.data.alignments import Spoken, read_spoken
@@ -95,6 +95,11 @@ def utterance_of(spoken: Spoken, units: Units, cmvn: Cmvn, bins: int) -> Utteran
         return Failure(spoken.id, str(error), tuple(error.words))
     except SpeechkitError as error:
         return Failure(spoken.id, str(error))
+    return observed(spoken, transcript, cmvn, bins)
+
+
+def observed(spoken: Spoken, transcript: Transcript, cmvn: Cmvn, bins: int) -> Utterance:
+    """A cut with its features and a transcript, which is empty where none is known."""
     features, speaker = spoken.features(), cmvn.stats(spoken.speaker)
     if spoken.has_pitch:
         features, speaker = features[:, :bins], speaker.first(bins)
@@ -117,6 +122,20 @@ def read_data(cuts: Path, units: Units, bins: int, max_hours: float, seed: int) 
     return data
 
 
+def stored_frames(cuts: Path) -> StoredFrames | None:
+    """What the features of a set are, where they are not those of `speechkit.features`; None where they are."""
+    manifest = next((each.row.get("features") for each in read_spoken(cuts)), None)
+    if manifest is None or str(manifest["type"]).startswith("fbank"):
+        return None
+    shift = 1000 * float(manifest["frame_shift"])
+    return StoredFrames(
+        num_bins=int(manifest["num_features"]),
+        frame_shift_ms=shift,
+        frame_length_ms=shift,
+        sampling_rate=int(manifest["sampling_rate"]),
+    )
+
+
 def _chosen(durations: Sequence[float], seconds: float, seed: int) -> set[int]:
     """Indices that come to about `seconds` in all."""
     order = list(range(len(durations)))
@@ -135,7 +154,14 @@ class AlignerTraining:
     """Trains on `train`, judges on `dev`, and writes checkpoints of the network to `out`."""
 
     def __init__(
-        self, config: AlignerConfig, units: Units, fbank: FbankConfig, out: Path, seed: int, engine: str, world: World
+        self,
+        config: AlignerConfig,
+        units: Units,
+        fbank: FbankConfig | StoredFrames,
+        out: Path,
+        seed: int,
+        engine: str,
+        world: World,
     ) -> None:
         self.config, self.units, self.fbank, self.out = config, units, fbank, out
         self.seed, self.engine, self.world = seed, engine, world

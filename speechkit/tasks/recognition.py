@@ -12,7 +12,7 @@ import torch
 
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.progress import progress
-from speechkit.data.batches import load_cuts, ordered_batches, text_fields
+from speechkit.data.batches import Fields, load_cuts, ordered_batches, text_fields
 from speechkit.data.parallel import parallel_map
 from speechkit.decode.beam import Hypothesis, Weights
 from speechkit.decode.greedy import greedy
@@ -52,7 +52,7 @@ class RecognitionSet:
         batches = ordered_batches(self.cuts, self.dataset, SECONDS_PER_BATCH)
         for batch, log_probs, lengths in self.recognizer.emissions(batches, self.device):
             for index, (name, length) in enumerate(zip(batch.ids, lengths.tolist(), strict=True)):
-                reference = self.recognizer.lang.reference(batch.fields[index])
+                reference = self._reference(batch.fields[index]) or []
                 yield Emission(name, log_probs[index, :length].numpy().copy(), reference)
 
     def decode_greedy(self) -> dict[str, list[str]]:
@@ -71,6 +71,7 @@ class RecognitionSet:
 
     def sweep(self, method: Method, num_jobs: int) -> tuple[list[SweepPoint], dict[str, list[str]]]:
         """Error rate of every grid point, best first, and the words of each utterance at the best."""
+        self._require_references()
         emissions = list(self.emissions())
         results = list(self._mapped(method, GridJob(method), emissions, num_jobs))
         scored = self.recognizer.scored
@@ -93,6 +94,7 @@ class RecognitionSet:
 
     def tune(self, found: Mapping[str, Sequence[Hypothesis]]) -> list[SweepPoint]:
         """Error rate of every point of the grid of weights on `rescored` lists, best first."""
+        self._require_references()
         scored, references = self.recognizer.scored, self.references()
         pairs = [(scored(references[name]), scored(each.words)) for name, list_ in found.items() for each in list_]
         errors = edit_counts([pair[0] for pair in pairs], [pair[1] for pair in pairs]).sum(axis=1)
@@ -101,8 +103,17 @@ class RecognitionSet:
         return sweep_lists(list(found.values()), np.split(errors, ends[:-1]), num_words)
 
     def references(self) -> dict[str, list[str]]:
-        """Reference words of each utterance, without running the model."""
-        return {cut.id: self.recognizer.lang.reference(text_fields(cut)) for cut in self.cuts}
+        """Reference words of each utterance that has a transcript, without running the model."""
+        found = {cut.id: self._reference(text_fields(cut)) for cut in self.cuts}
+        return {name: words for name, words in found.items() if words is not None}
+
+    def _reference(self, fields: Fields) -> list[str] | None:
+        lang = self.recognizer.lang
+        return None if fields.get(lang.field) is None else lang.reference(fields)
+
+    def _require_references(self) -> None:
+        for cut in self.cuts:
+            self.recognizer.lang.reference(text_fields(cut))
 
     def _mapped(
         self, method: Method, job: Callable[[Emission], Result], emissions: list[Emission], num_jobs: int

@@ -55,7 +55,9 @@ def align_recordings(job: RecordingsJob) -> AlignedSet:
     content.problems += found.problems
     _require_some(content, job)
     units = _units(job, content, model)
-    fbank = FbankConfig(sampling_rate=RATE) if model is None else model.fbank
+    fbank = model.fbank if model else FbankConfig(sampling_rate=RATE)
+    if not isinstance(fbank, FbankConfig):
+        raise SpeechkitError(f"{job.model} reads stored features, not recordings; give --cuts with such features")
     cuts, problems = _features(content, fbank, work, job)
     if model is None:
         model = _trained(cuts, units, fbank, work, job)

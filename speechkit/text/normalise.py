@@ -78,8 +78,12 @@ def words_of(text: str, rules: Rules = GENERAL) -> list[str]:
         for place, letter in enumerate(separate)
     )
     words = (word.strip(rules.inside) for word in kept.split())
-    change = _CASE[rules.case]
-    return [change(word) for word in words if any(map(str.isalnum, word))]
+    return [change_case(word, rules.case) for word in words if any(map(str.isalnum, word))]
+
+
+def change_case(word: str, case: Case) -> str:
+    """The word in lower or upper case, or as it is."""
+    return _CASE[case](word)
 
 
 def not_spelled_out(text: str) -> str:

@@ -76,7 +76,7 @@ class Plan:
 def render(plan: Plan, utterance: Utterance, seed: int) -> Recording:
     """Say an utterance as its speaker and record it in the speaker's room; the same arguments give the same samples."""
     rng = generator(seed, f"utterance {utterance.path.as_posix()}")
-    speech = espeak.synthesise(utterance.text, _varied(utterance.speaker.voice, rng))
+    speech = espeak.synthesise(utterance.text, varied(utterance.speaker.voice, rng))
     segments = phones.segment(speech) if plan.labelled else []
     begin, finish = _ends(segments, len(speech.samples)) if plan.labelled else espeak.ends(speech)
     sample_rate, silence_s = plan.sample_rate, plan.silence_s
@@ -108,7 +108,7 @@ def _ends(segments: Sequence[phones.Segment], length: int) -> tuple[int, int]:
     return begin, finish
 
 
-def _varied(voice: espeak.Voice, rng: np.random.Generator) -> espeak.Voice:
+def varied(voice: espeak.Voice, rng: np.random.Generator) -> espeak.Voice:
     """A speaker is a little slower or faster, higher or lower from one sentence to the next."""
     rate = round(voice.rate * rng.uniform(0.94, 1.06))
     pitch = int(np.clip(voice.pitch + rng.integers(-5, 6), 0, 99))

@@ -5,13 +5,15 @@ three SI ones of their own. Train, dev and core-test speakers have no SX or SI s
 speakers bear names from TIMIT's own lists, because data preparation selects them by these; train speakers are invented.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from speechkit.data.miniature import sphere
+from speechkit.data.miniature.espeak import Voice
 from speechkit.data.miniature.grammar import SHARED_SENTENCES, sentences
-from speechkit.data.miniature.render import Label, Plan, Recording, Utterance
+from speechkit.data.miniature.render import Label, Plan, Recording, Utterance, varied
 from speechkit.data.miniature.speakers import Speaker, generator, invent
 
 _CORE_TEST_NAMES = (
@@ -65,6 +67,23 @@ class _Numbers:
 
 def plan(size: str, seed: int) -> Plan:
     """Plan the miniature TIMIT of a size in `SIZES`."""
+    utterances, rows, _ = _read(size, seed)
+    documents = {Path("DOC") / "SPKRINFO.TXT": "; ID Sex DR Use Comments\n" + "".join(sorted(rows))}
+    return Plan(utterances, sample_rate=16000, silence_s=(0.08, 0.25), write=write, documents=documents)
+
+
+def unread(size: str, seed: int) -> Iterator[tuple[str, Voice]]:
+    """Sentences that nobody reads in the miniature of this size and seed, without end, and how one of its training
+    speakers would say each."""
+    utterances, _, further = _read(size, seed)
+    speakers = {each.speaker.name: each.speaker for each in utterances if "train" in each.parts}
+    rng = generator(seed, "timit unread")
+    for text, speaker in zip(further, itertools.cycle(speakers.values()), strict=False):
+        yield text, varied(speaker.voice, rng)
+
+
+def _read(size: str, seed: int) -> tuple[list[Utterance], list[str], Iterator[str]]:
+    """Who reads what, the rows of the list of speakers, and the sentences that are left."""
     wanted = SIZES[size]
     groups = (
         ("train", "TRAIN", _train_names(wanted.train, seed)),
@@ -87,8 +106,7 @@ def plan(size: str, seed: int) -> Plan:
                 Utterance(folder / name, text, speaker, () if name.startswith("SA") else (part,)) for name, text in read
             ]
             rows.append(_row(speaker, region, side))
-    documents = {Path("DOC") / "SPKRINFO.TXT": "; ID Sex DR Use Comments\n" + "".join(sorted(rows))}
-    return Plan(utterances, sample_rate=16000, silence_s=(0.08, 0.25), write=write, documents=documents)
+    return utterances, rows, numbers.texts
 
 
 def _train_names(count: int, seed: int) -> list[str]:

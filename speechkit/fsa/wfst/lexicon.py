@@ -1,5 +1,6 @@
 """L: the transducer from tokens to words, made determinisable by disambiguation symbols (Mohri et al. 2002)."""
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -13,10 +14,14 @@ SILENCE_DISAMBIGUATION = 1  # "#1" follows silence; words take "#2", "#3", ... w
 
 @dataclass(frozen=True)
 class Silence:
-    """An optional token before, between and after words, with its probability at each of these places."""
+    """An optional token before, between and after words, with its probability at each of these places.
+
+    With several `states` it is so many tokens from this one on, one after the other.
+    """
 
     token: int
     probability: float = 0.5
+    states: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.probability < 1:
@@ -66,10 +71,12 @@ def lexicon_fst(
         said, silent = 2, 3
         stay, pause = -math.log1p(-silence.probability), -math.log(silence.probability)
         arcs += [(start, EPSILON, EPSILON, between, stay), (start, EPSILON, EPSILON, said, pause)]
-        arcs.append((said, silence.token + 1, EPSILON, silent, 0.0))
+        chain = [said, *range(4, 3 + silence.states), silent]
+        for state, (source, destination) in enumerate(itertools.pairwise(chain)):
+            arcs.append((source, silence.token + state + 1, EPSILON, destination, 0.0))
         arcs.append((silent, num_tokens + 1 + SILENCE_DISAMBIGUATION, EPSILON, between, 0.0))
         ends = [(between, stay), (said, pause)]
-        num_states = 4
+        num_states = 3 + silence.states
     largest = first - 1
     for word, spelling in spelled:
         source, output = between, word

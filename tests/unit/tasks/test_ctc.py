@@ -73,6 +73,27 @@ def test_what_has_no_token_is_an_error_in_recognition_and_refused_in_training(
     assert "cannot encode" in capsys.readouterr().err
 
 
+def test_audio_without_transcripts_is_recognised_but_not_scored_or_tuned_on(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = recipe / "silent"
+    data.mkdir()
+    shutil.copy(recipe / "data/cmvn.safetensors", data)
+    cuts = list(CutSet.from_jsonl(recipe / "data/cuts_dev.jsonl.gz"))
+    said = {cut.id: cut.supervisions[0].text for cut in cuts}
+    for cut in cuts:
+        cut.supervisions[0].text = None
+    CutSet.from_cuts(cuts).to_file(data / "cuts_dev.jsonl.gz")
+    decode = ["decode", "--checkpoint", "exp/final", "--cuts", "silent/cuts_dev.jsonl.gz", "--out", "exp/silent"]
+    assert run(recipe, *decode) == 0
+    heard = dict(line.split(" ", 1) for line in (recipe / "exp/silent/hyp.txt").read_text().splitlines())
+    assert heard == said
+    assert not (recipe / "exp/silent/ref.txt").exists()
+    assert run(recipe, "score", "--dir", "exp/silent", "--lang", "lang") == 1
+    assert run(recipe, *decode, "--method", "beam", "--lm", "lm.arpa", "--sweep") == 1
+    assert "a supervision has no 'text'" in capsys.readouterr().err
+
+
 def test_weights_are_tuned_on_one_set_and_used_on_another(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     decode = ["decode", "--checkpoint", "exp/final", "--method", "beam", "--lm", "lm.arpa"]
     assert run(recipe, *decode, "--cuts", "data/cuts_dev.jsonl.gz", "--sweep", "--out", "exp/dev") == 0
