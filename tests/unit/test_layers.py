@@ -22,6 +22,7 @@ HOMES = {
     "kaldi_decoder": "decode",
     "sentencepiece": "text",
     "pypinyin": "text",
+    "jieba": "lm",
     "espeakng_loader": "data",
     "rVADfast": "features",
 }
