@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from speechkit.config.load import load_config
 from speechkit.data.extraction import FeaturesConfig
 from speechkit.models.acoustic import AcousticModel
+from speechkit.models.cif import Cif
 from speechkit.models.hubert import Hubert
 from speechkit.report.results import read_papers
+from speechkit.tasks.cif import CifTrainingConfig
 from speechkit.tasks.code_bert import CodeBertConfig
 from speechkit.tasks.pretrain import SYSTEMS, PretrainConfig
 from speechkit.tasks.recognizer import CtcConfig
@@ -38,6 +40,27 @@ def test_training(path: Path) -> None:
     assert config.model.in_dim == features.num_features
     model = AcousticModel(config.model, num_tokens=50)
     assert sum(parameter.numel() for parameter in model.parameters()) < 3e6  # fits a laptop
+
+
+@pytest.mark.parametrize("path", sorted(EGS.glob("*/conf/cif.yaml")), ids=name)
+def test_prediction_of_boundaries(path: Path) -> None:
+    config = load_config(CifTrainingConfig, path)
+    assert config.model.in_dim == load_config(FeaturesConfig, path.with_name("features.yaml")).num_features
+    model = Cif(config.model)
+    assert sum(parameter.numel() for parameter in model.parameters()) < 1e6
+
+
+@pytest.mark.parametrize("path", sorted(EGS.glob("*/conf/ctc-segments.yaml")), ids=name)
+def test_ctc_that_tells_times_sees_little_around_a_frame(path: Path) -> None:
+    """What is further from a frame than 0.4 s changes nothing in it."""
+    torch.manual_seed(0)
+    model = AcousticModel(load_config(CtcConfig, path).model, num_tokens=20).eval()
+    features, lengths = torch.randn(1, 300, 83), torch.tensor([300])
+    changed = features.clone()
+    changed[:, 190:] += 1
+    before, after = (model(each, lengths)[0][0] for each in (features, changed))
+    assert torch.equal(before[:37], after[:37])  # frames of 40 ms
+    assert not torch.allclose(before[37:], after[37:])
 
 
 @pytest.mark.parametrize("path", sorted([*EGS.glob("*/conf/wav2vec2.yaml"), *EGS.glob("*/conf/hubert.yaml")]), ids=name)
