@@ -115,20 +115,28 @@ class BertAsr(nn.Module):
         self.acoustic = AcousticEmbedding(config.acoustic, config.bert.dim)
 
     def forward(
-        self, features: Tensor, lengths: Tensor, segments: Tensor, counts: Tensor, tokens: Tensor
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        segments: Tensor,
+        counts: Tensor,
+        tokens: Tensor,
+        history: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Logits of all characters, each from the true ones before it.
 
         Args:
             features, lengths, segments, counts: as `AcousticEmbedding` takes them, a segment for each character.
             tokens: characters `(N, S)`, anything beyond `counts`.
+            history: what is read in the place of those that come before, if not they themselves.
 
         Returns:
             Logits `(R, V)` of the R characters of the batch, utterance by utterance, and these characters `(R,)`.
         """
         heard = self.acoustic(features, lengths, segments, counts)
         utterance, place = torch.nonzero(valid_mask(counts, tokens.shape[1]), as_tuple=True)
-        return self.predict(tokens[utterance], place, heard[utterance]), tokens[utterance, place]
+        read = tokens if history is None else history
+        return self.predict(read[utterance], place, heard[utterance]), tokens[utterance, place]
 
     def predict(self, history: Tensor, place: Tensor, heard: Tensor) -> Tensor:
         """Logits `(R, V)` of the character that comes after the first `place (R,)` ones of `history (R, S)`.

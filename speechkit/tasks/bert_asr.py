@@ -27,10 +27,14 @@ NAME, TASK = "bert-asr", "task.json"
 class BertAsrConfig:
     """Everything that decides what a training does, besides its data, its BERT and its seed.
 
-    `model.bert` is that of the BERT that the training begins with.
+    `model.bert` is that of the BERT that the training begins with. Two things that the paper has not make a model ready
+    for recognition: `corrupt` is the share of the characters before that are exchanged for others, and `jitter` the
+    greatest standard deviation, in seconds, of noise on the times of segments, each utterance having its own.
     """
 
     model: BertAsrModelConfig = field(default_factory=BertAsrModelConfig)
+    corrupt: float = 0.0
+    jitter: float = 0.0
     batches: BatchConfig = field(default_factory=BatchConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -97,10 +101,14 @@ class BertAsrModel:
         return model
 
 
-def segment_frames(batch: Batch, segments: dict[str, Times], frame_shift: float) -> tuple[Tensor, Tensor]:
+def segment_frames(
+    batch: Batch, segments: dict[str, Times], frame_shift: float, jitter: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """The segments of a batch's utterances as frames `(N, S, 2)`, 0 where there are none, and their counts `(N,)`."""
-    found = [
-        torch.from_numpy(to_frames(segments[name], frame_shift, frames))
-        for name, frames in zip(batch.ids, batch.lengths.tolist(), strict=True)
-    ]
+    found = []
+    for name, frames in zip(batch.ids, batch.lengths.tolist(), strict=True):
+        times = segments[name]
+        if jitter:
+            times = times + (jitter * torch.rand(()) * torch.randn(times.shape)).numpy()
+        found.append(torch.from_numpy(to_frames(times, frame_shift, frames)))
     return pad_sequence(found, batch_first=True), torch.tensor([len(each) for each in found])

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from speechkit.common.errors import SpeechkitError
@@ -34,6 +35,7 @@ class BertAsrTask:
         self.model, self.device = model, world.device
         self.module: nn.Module = model.module
         self.dataset = model.dataset()
+        self.characters = torch.tensor(model.vocabulary.single, device=world.device)
         train, self.segments = self._usable(data / "cuts_train.jsonl.gz", segments / "segments_train.jsonl.gz")
         self.train_seconds = sum(cut.duration for cut in train)
         dev, more = self._usable(data / "cuts_dev.jsonl.gz", segments / "segments_dev.jsonl.gz")
@@ -69,14 +71,21 @@ class BertAsrTask:
         return found.total, float(found.count), {"accuracy": found.right / max(1, found.count)}
 
     def _run(self, model: nn.Module, batch: Batch) -> PredictionLoss:
-        frames, counts = segment_frames(batch, self.segments, self.frame_shift)
+        config, training = self.model.config, model.training
+        frames, counts = segment_frames(batch, self.segments, self.frame_shift, config.jitter if training else 0.0)
         batch, frames, counts = batch.to(self.device), frames.to(self.device), counts.to(self.device)
-        features = batch.features
-        if model.training:
-            features = augment(features, batch.lengths, self.model.config.augment)
-        logits, targets = model(features, batch.lengths, frames, counts, batch.targets)
+        features, history = batch.features, batch.targets
+        if training:
+            features = augment(features, batch.lengths, config.augment)
+            history = self._corrupted(history)
+        logits, targets = model(features, batch.lengths, frames, counts, batch.targets, history)
         known = targets != self.model.vocabulary.unknown
         return prediction_loss(logits[known].float(), targets[known])
+
+    def _corrupted(self, tokens: Tensor) -> Tensor:
+        """Some of the characters exchanged for any others: recognition hears what it has got wrong itself."""
+        others = self.characters[torch.randint(len(self.characters), tokens.shape, device=tokens.device)]
+        return torch.where(torch.rand(tokens.shape, device=tokens.device) < self.model.config.corrupt, others, tokens)
 
     def validate(self) -> Validation:
         """Loss and error in percent of dev's characters, those before being the true ones."""

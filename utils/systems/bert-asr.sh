@@ -44,7 +44,7 @@ for kind in "${alignments[@]}"; do
         oracle) continue ;;
         linear) words=(--train-cuts "$labelled/cuts_train.jsonl.gz") inputs=(--needs "$labelled") ;;
         ctc)
-            plain_recogniser "$spotter" conf/fbank.yaml "$data/fbank"
+            plain_recogniser "$spotter" conf/ctc-segments.yaml "$labelled"
             words=(--checkpoint "$spotter/final") inputs=(--needs "$spotter")
             ;;
         cif)

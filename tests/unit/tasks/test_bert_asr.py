@@ -9,10 +9,11 @@ import torch
 from ten_utterances import make_data
 
 from speechkit.cli import main
-from speechkit.data.batches import load_cuts
+from speechkit.data.batches import FeatureDataset, load_cuts
 from speechkit.data.segments import read_segments, write_segments
+from speechkit.features.cmvn import Cmvn
 from speechkit.models.text_bert import TextBertConfig
-from speechkit.tasks.bert_asr import BertAsrModel
+from speechkit.tasks.bert_asr import BertAsrModel, segment_frames
 from speechkit.tasks.text_bert import TextBertModel, TextBertTrainConfig
 from speechkit.text.bert_vocabulary import BertVocabulary
 
@@ -158,3 +159,28 @@ def test_a_model_of_another_kind_does_not_recognise(
     assert decode(recipe, tmp_path, recipe / "oracle" / "segments_test.jsonl.gz", tmp_path / "out") == 1
     assert "is not a BERT-ASR model" in capsys.readouterr().err
     assert not (tmp_path / "out" / "hyp.txt").exists()
+
+
+def test_jitter_moves_segments_and_keeps_their_order(recipe: Path) -> None:
+    model = TextBertModel.load(recipe / "bert")
+    batch = FeatureDataset(lambda fields: model.vocabulary.encode(fields["text"] or ""), Cmvn(), "none")[
+        [*load_cuts(recipe / "data" / "cuts_dev.jsonl.gz")][:4]
+    ]
+    segments = read_segments(recipe / "oracle" / "segments_dev.jsonl.gz")
+    plain, counts = segment_frames(batch, segments, 0.01)
+    assert plain[0].tolist() == [[3, 15], [21, 33], [39, 51]]  # those whose middles lie inside
+    torch.manual_seed(0)
+    moved, same = segment_frames(batch, segments, 0.01, jitter=0.2)
+    assert torch.equal(counts, same)
+    assert not torch.equal(plain, moved)
+    flat = moved.flatten(1)
+    assert bool((flat.diff(dim=1) >= 0).all())
+    assert bool((moved[..., 1] > moved[..., 0]).all())
+
+
+def test_corruption_changes_what_is_read_and_not_what_is_predicted(recipe: Path, tmp_path: Path) -> None:
+    """With all of the characters before exchanged at random, those before tell nothing, and the segments still do."""
+    words = ["--set", "corrupt=1.0", "--set", "jitter=0.01"]
+    assert train(recipe, tmp_path / "x", *words) == 0
+    assert decode(recipe, tmp_path / "x", recipe / "oracle" / "segments_test.jsonl.gz", tmp_path / "out") == 0
+    assert (tmp_path / "out" / "hyp.txt").read_text() == (tmp_path / "out" / "ref.txt").read_text()
