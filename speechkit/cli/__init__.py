@@ -36,6 +36,8 @@ COMMANDS = {
     "cluster": "make frame labels by k-means",
     "codes": "make frame labels by the quantiser of vq-wav2vec",
     "code-bert": "train BERT over codes of speech",
+    "gan": "learn phones from speech and unpaired text, by wav2vec-U",
+    "gan-select": "choose among the seeds of wav2vec-U without transcripts",
     "train": "train a model",
     "pseudo-label": "label audio without transcripts by a trained model, to train on it",
     "rounds": "compare the rounds of pseudo-labelling and take the best model",
