@@ -172,13 +172,17 @@ class Critic:
 
     def __call__(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits `(N,)` of sequences of distributions `(N, T, V)`, zero on padding; all have T frames by default."""
-        frames, kernel = x.shape[1], self.bias.shape[1]
-        lengths = torch.full((len(x),), frames, device=x.device) if lengths is None else lengths
-        bias = self.bias[:, torch.arange(frames, device=x.device).clamp(max=kernel - 1)]
-        hidden = F.gelu(F.conv1d(F.pad(x.transpose(1, 2), (2 * kernel - 2, 0)), self.weight) + bias)
-        beyond = torch.arange(frames, device=x.device) + kernel - lengths.unsqueeze(1)
-        parts = torch.einsum("ndt,dk->ntk", hidden, self.ends).gather(2, beyond.clamp(0, kernel).unsqueeze(-1))
+        lengths = torch.full((len(x),), x.shape[1], device=x.device) if lengths is None else lengths
+        beyond = torch.arange(x.shape[1], device=x.device) + self.bias.shape[1] - lengths.unsqueeze(1)
+        parts = torch.einsum("ndt,dk->ntk", F.gelu(self._hidden(x)), self.ends)
+        parts = parts.gather(2, beyond.clamp(0, self.bias.shape[1]).unsqueeze(-1))
         return self.offset + parts.sum((1, 2)) / lengths
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        """What goes into the GELU, `(N, D, T)`."""
+        place = torch.arange(x.shape[1], device=x.device).clamp(max=self.bias.shape[1] - 1)
+        padded = F.pad(x.transpose(1, 2), (self.weight.shape[2] - 1, 0))
+        return F.conv1d(padded, self.weight) + self.bias[:, place]
 
 
 class Discriminator(nn.Module):

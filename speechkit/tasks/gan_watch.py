@@ -78,8 +78,8 @@ class Watch:
         found = {}
         if figures.evenness < self.config.evenness * self.text_evenness or not figures.used:
             found["mode collapse"] = (
-                f"mode collapse: in NUMBER validations in a row the transcripts used few symbols (last {figures.used} of "
-                f"{figures.vocabulary}, with a perplexity of {figures.evenness:.1f}; that of the text is "
+                f"mode collapse: in NUMBER validations in a row the transcripts used few symbols (last {figures.used} "
+                f"of {figures.vocabulary}, with a perplexity of {figures.evenness:.1f}; that of the text is "
                 f"{self.text_evenness:.1f}); raise gan.diversity_weight, or take another seed"
             )
         if len(lengths) > 1 and _variation(lengths) < CONSTANT * _variation(inputs):
