@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from speechkit.common.seeds import seed_everything
     from speechkit.config.load import load_config
     from speechkit.tasks.gan_selection import SELECTION
-    from speechkit.tasks.wav2vec_u import Wav2VecUConfig, Wav2VecUTask, prepare
+    from speechkit.tasks.wav2vec_u import Wav2VecUConfig, Wav2VecUTask, prepare, save_languages
     from speechkit.train.distributed import join, leave
     from speechkit.train.trainer import NonFiniteError
 
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     seed_everything(args.seed, "weights")
     references = args.data / "cuts_dev.jsonl.gz" if args.report_errors else None
     task = Wav2VecUTask(config, args.out / "packed", args.text, args.lm, args.seed, world, references)
-    task.lang.save(args.out / "lang")
+    save_languages(task.lang, args.text, args.out)
     about = {"lm": str(args.lm), "seed": args.seed}
     try:
         _train(args, config, task, world, about)

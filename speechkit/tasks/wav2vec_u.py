@@ -82,6 +82,18 @@ def language(config: Wav2VecUConfig, tokens: TokenTable) -> Lang:
     return Lang("phone", TokenTable(phones), Lexicon((phone, (phone,)) for phone in phones), config.phone_set)
 
 
+def save_languages(lang: Lang, text: Path, out: Path) -> None:
+    """Write the language folders of decoding graphs: `lang` for phones and, where `text` has a lexicon, `lang_words`.
+
+    Words with phones that the text lacks are left out.
+    """
+    lang.save(out / "lang")
+    if (text / "lexicon.txt").exists():
+        entries = Lexicon.read(text / "lexicon.txt").entries
+        known = Lexicon((word, phones) for word, phones in entries if all(phone in lang.tokens for phone in phones))
+        replace(lang, lexicon=known).save(out / "lang_words")
+
+
 class Symbols:
     """Numbers of the text's symbols among the generator's outputs, from 0; silence is 0 where there is one."""
 

@@ -2,15 +2,24 @@
 
 import gzip
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from lhotse import CutSet
+from lhotse.utils import fastcopy
 from unpaired_phones import PHONES, SILENCE, make_data
 
 from speechkit.cli import main
+from speechkit.common.seeds import seed_everything
+from speechkit.config.load import load_config
+from speechkit.data.batches import load_cuts
+from speechkit.data.packed import PackedSequences
+from speechkit.tasks.wav2vec_u import Wav2VecUConfig, Wav2VecUTask, prepare
+from speechkit.text.lang import Lang
 from speechkit.train.checkpoint import load_tensors
+from speechkit.train.distributed import World
+from speechkit.train.log import Totals
 from speechkit.train.trainer import Trainer
 
 CONFIG = """
@@ -81,3 +90,129 @@ def test_perfect_features_give_the_phones_from_unpaired_text(capsys: pytest.Capt
     assert {phone for line in hypotheses for phone in line[1:]} == set(PHONES)
     right = sum(a == b for a, b in zip(hypotheses, references, strict=True))
     assert right > len(references) / 3
+
+
+def test_no_transcript_is_read_and_a_killed_training_ends_as_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same weights and figures from cuts without supervisions, by a training that is killed twice on its way."""
+    assert main(gan("whole", *SHORT, *QUIET)) == 0
+    for split in ("train", "dev"):
+        cuts = Path("pooled", f"cuts_{split}.jsonl.gz")
+        rows = [json.loads(line) for line in gzip.decompress(cuts.read_bytes()).decode().splitlines()]
+        silent = [json.dumps({**row, "supervisions": []}) + "\n" for row in rows]
+        (tmp_path / cuts.name).write_bytes(gzip.compress("".join(silent).encode()))
+    loss = Wav2VecUTask.loss
+
+    def killed_at(update: int) -> None:
+        def dying(self: Wav2VecUTask, *given: object) -> object:
+            if self.update() == update:
+                raise KeyboardInterrupt
+            return loss(self, *given)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Wav2VecUTask, "loss", dying)
+        assert main(gan("killed", *SHORT, *QUIET, pooled=str(tmp_path))) == (130 if update < 12 else 0)
+
+    for update in (5, 10, 12):
+        killed_at(update)
+    whole, killed = (load_tensors(Path(name, "final", "model.safetensors")) for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    assert selection("whole") == selection("killed")
+    assert events("whole") == events("killed")
+
+
+def events(out: str) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in Path(out, "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds_per_update"} for line in lines]
+
+
+def task(folder: Path, *changes: str) -> Wav2VecUTask:
+    config = load_config(Wav2VecUConfig, Path("gan.yaml"), [*changes])
+    prepare(config, Path("pooled"), Path("text"), folder)
+    seed_everything(0, "weights")
+    return Wav2VecUTask(config, folder, Path("text"), Path("lm.arpa"), 0, World())
+
+
+def test_updates_alternate_and_each_part_has_its_own_adam(tmp_path: Path) -> None:
+    """Discriminator in updates of odd number; neither weights nor moments of the other change."""
+    method = task(tmp_path / "packed", "train.max_updates=5", "discriminator.schedule.peak=0.02")
+    trainer = Trainer(method.config.train, method, method.batches, tmp_path, 0, World())
+    stream, totals = trainer._stream(), Totals()
+    for update in range(5):
+        before = {name: each.detach().clone() for name, each in method.module.named_parameters()}
+        trainer._update(method.module, stream, totals)
+        learning = "discriminator" if update % 2 else "generator"
+        for name, each in method.module.named_parameters():
+            if name == "discriminator.convs.2.bias":
+                continue
+            assert torch.equal(before[name], each) != name.startswith(learning), (update, name)
+    steps = {id(each): int(trainer.optimizer.state[each]["step"]) for each in trainer.optimizer.state}
+    assert {steps[id(each)] for each in method.model.generator.parameters()} == {3}
+    assert {steps[id(each)] for each in method.model.discriminator.parameters()} == {2}
+    settings = {group["name"]: (group["lr"], group["eps"], group["betas"]) for group in trainer.optimizer.param_groups}
+    assert settings == {"generator": (1e-2, 1e-6, (0.5, 0.98)), "discriminator": (0.02, 1e-6, (0.5, 0.98))}
+    found = totals.means()
+    assert len(totals.figures["generator_loss"]) == 3
+    assert found["generator_loss"] == sum(totals.figures["generator_loss"]) / 3
+
+
+def test_text_is_drawn_from_all_sentences_whatever_the_speech(tmp_path: Path) -> None:
+    batches = task(tmp_path).batches
+    epochs = [[batch.text for batch in batches.epoch(epoch, 0)] for epoch in range(40)]
+    assert {len(each) for each in epochs} == {19}  # 600 utterances in batches of 32
+    for skip in (0, 7, 18):
+        again = [batch.text for batch in batches.epoch(3, skip)]
+        assert all(torch.equal(a, b) for a, b in zip(again, epochs[3][skip:], strict=True))
+    drawn = {tuple(row.tolist()) for epoch in epochs for text in epoch for row in text}
+    assert len({tuple(symbol for symbol in row if symbol) for row in drawn}) == 600
+    utterances = [[number for batch in batches.epoch(epoch, 0) for number in batch.utterances] for epoch in range(2)]
+    assert sorted(utterances[0]) == sorted(utterances[1]) == list(range(600))
+    assert utterances[0] != utterances[1]
+
+
+def test_utterances_of_fewer_than_three_segments_are_left_out(tmp_path: Path) -> None:
+    cuts = list(load_cuts(Path("pooled", "cuts_train.jsonl.gz")).subset(first=6))
+    short = [
+        fastcopy(cut, features=fastcopy(cut.features, num_frames=2)) if n % 2 else cut for n, cut in enumerate(cuts)
+    ]
+    for split in ("train", "dev"):
+        CutSet.from_cuts(short).to_file(tmp_path / f"cuts_{split}.jsonl.gz")
+    prepare(load_config(Wav2VecUConfig, Path("gan.yaml")), tmp_path, Path("text"), tmp_path / "packed")
+    assert json.loads((tmp_path / "packed" / "train_ids.json").read_text()) == [cut.id for cut in cuts[::2]]
+    assert len(PackedSequences(tmp_path / "packed", "train")) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("silence='<PAUSE>'", "the text has no symbol '<PAUSE>'"),
+        ("silence=null", "has_blank"),
+        ("gan.generator.in_dim=31", "the features have 32 columns; set gan.generator.in_dim=32"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(change: str, message: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(gan("refused", "--set", change)) in (1, 2)
+    assert message in caplog.records[-1].getMessage()
+    assert not Path("refused/final").exists()
+
+
+def test_a_model_without_silence_decodes_by_a_graph_and_by_a_beam_too() -> None:
+    """Silence as a symbol that is scored, as on TIMIT: no blank among the outputs, and every decoder takes them."""
+    more = ("--set", "silence=null", "--set", "gan.generator.has_blank=false")
+    assert main(gan("scored", *SHORT, *QUIET, *more)) == 0
+    lang = Lang.load(Path("scored/lang"))
+    assert list(lang.tokens)[1:] == [SILENCE, *PHONES]
+    decode = ["decode", "--checkpoint", "scored/final", "--cuts", "pooled/cuts_dev.jsonl.gz"]
+    assert main([*decode, "--out", "scored/greedy"]) == 0
+    found = {word for line in Path("scored/greedy/hyp.txt").read_text().splitlines() for word in line.split()[1:]}
+    assert found <= {SILENCE, *PHONES}
+    assert main(["ngram", "--text", "text/phones.txt", "--order", "2", "--out", "silence.arpa"]) == 0
+    assert main(["graph", "--lang", "scored/lang", "--lm", "silence.arpa", "--out", "scored/graph"]) == 0
+    wfst = [*decode, "--method", "wfst", "--graph", "scored/graph", "--out", "scored/wfst"]
+    assert main(wfst) == 0
+    beam = [*decode, "--method", "beam", "--lm", "silence.arpa", "--out", "scored/beam"]
+    assert main(beam) == 0
+    for name in ("wfst", "beam"):
+        lines = Path("scored", name, "hyp.txt").read_text().splitlines()
+        assert len(lines) == 60
+        assert any(len(line.split()) > 1 for line in lines)
