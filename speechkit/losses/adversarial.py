@@ -42,7 +42,8 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, made: Ten
     real, made = real[:count, :frames].detach(), made[:count, :frames].detach()
     mixed = (share * real + (1 - share) * made).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
-    return (gradient.norm(dim=1) - 1).square().sum()
+    penalty: Tensor = (gradient.norm(dim=1) - 1).square().sum()
+    return penalty
 
 
 def smoothness_loss(logits: Tensor, lengths: Tensor) -> Tensor:

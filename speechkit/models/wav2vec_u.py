@@ -194,8 +194,10 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig, symbols: int) -> None:
         super().__init__()
         shapes = ((symbols, config.dim), (config.dim, config.dim), (config.dim, 1))
-        norm = {"none": nn.Identity(), "spectral": spectral_norm, "weight": weight_norm}[config.norm]
-        self.convs = nn.ModuleList(norm(nn.Conv1d(*shape, config.kernel)) for shape in shapes)
+        self.convs = nn.ModuleList(nn.Conv1d(*shape, config.kernel) for shape in shapes)
+        if config.norm != "none":
+            for conv in self.convs:
+                (spectral_norm if config.norm == "spectral" else weight_norm)(conv)
 
     def critic(self) -> Critic:
         """With the present weights, and one more power iteration where there is a spectral norm."""

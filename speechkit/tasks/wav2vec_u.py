@@ -175,10 +175,10 @@ class GanBatches:
         order = self._generator("order of utterances", epoch).permutation(len(self.features))
         share = order[self.rank : len(order) // self.processes * self.processes : self.processes]
         for number in range(skip, -(-len(share) // self.size)):
-            utterances = share[number * self.size : (number + 1) * self.size]
+            utterances = share[number * self.size : (number + 1) * self.size].tolist()
             drawn = self._generator("text", epoch, number, self.rank).integers(len(self.text), size=len(utterances))
             features, lengths = self.features.padded(utterances, torch.float32)
-            yield GanBatch(utterances.tolist(), features, lengths, *self.text.padded(drawn, torch.int64))
+            yield GanBatch(utterances, features, lengths, *self.text.padded(drawn.tolist(), torch.int64))
 
     def _generator(self, *context: object) -> np.random.Generator:
         return np.random.default_rng(derive(self.seed, *context))

@@ -45,7 +45,7 @@ GROWING = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
         ),
         ([0] * 6, figures(1.0, 0), 0.9, GROWING, "130: mode collapse"),
         ([5] * 6, figures(), 0.9, GROWING, "130: transcripts of constant length.*5.0 symbols"),
-        (HEALTHY, figures(), 0.995, GROWING, "130: the discriminator wins.*98 %.*penalty_weight"),
+        (HEALTHY, figures(), 0.995, GROWING, "140: the discriminator wins.*98 %.*penalty_weight"),
     ],
 )
 def test_symptoms(lengths: list[int], found: Figures, accuracy: float, losses: list[float], message: str) -> None:
