@@ -201,7 +201,7 @@ class Discriminator(nn.Module):
 
     def critic(self) -> Critic:
         """With the present weights, and one more power iteration where there is a spectral norm."""
-        return Critic.of(*self.convs)  # type: ignore[arg-type]
+        return Critic.of(*self.convs)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class WatchConfig:
 
     start: int = 1000
     patience: int = 5
-    evenness: float = 0.4
+    evenness: float = 0.75
     accuracy: float = 0.98
 
     def __post_init__(self) -> None:

@@ -43,6 +43,7 @@ class Data:
         means = torch.randn(SYMBOLS, DIM, generator=generator)
         features = means[phones[:, : int(lengths.max())]]
         features = features + 0.5 * torch.randn(features.shape, generator=generator)
+        features *= (torch.arange(features.shape[1]) < lengths.unsqueeze(1)).unsqueeze(-1)
         text = torch.randint(SYMBOLS, (utterances, int(text_lengths.max())), generator=generator)
         return cls(features, lengths, text, text_lengths)
 
@@ -149,7 +150,7 @@ def check(ours: Training, formulas: Training) -> None:
             loss = each.loss(discriminate)
             loss.backward()  # type: ignore[no-untyped-call]
             part = each.module.discriminator if discriminate else each.module.generator
-            found.append((float(loss), torch.cat([p.grad.flatten() for p in part.parameters() if p.grad is not None])))
+            found.append((loss.item(), torch.cat([p.grad.flatten() for p in part.parameters() if p.grad is not None])))
         (loss, gradient), (expected, expected_gradient) = found
         assert abs(loss - expected) < 1e-4 * abs(expected), (loss, expected)
         assert float((gradient - expected_gradient).norm()) < 1e-3 * float(expected_gradient.norm())

@@ -31,7 +31,7 @@ gan:
   diversity_weight: 4.0
 batch_size: 32
 discriminator: {betas: [0.5, 0.98], eps: 1.0e-6, weight_decay: 1.0e-4, schedule: {peak: 5.0e-3, warmup: 0, hold: 1}}
-watch: {start: 400}
+watch: {start: 300}
 train:
   max_updates: 1000
   validate_every: 100
@@ -90,6 +90,16 @@ def test_perfect_features_give_the_phones_from_unpaired_text(capsys: pytest.Capt
     assert {phone for line in hypotheses for phone in line[1:]} == set(PHONES)
     right = sum(a == b for a, b in zip(hypotheses, references, strict=True))
     assert right > len(references) / 3
+
+
+def test_a_training_without_the_diversity_loss_is_reported_as_collapsed_and_passed_over() -> None:
+    assert main(gan("few", "--set", "gan.diversity_weight=0", "--set", "train.max_updates=1500")) == 0
+    found = selection("few")
+    assert str(found["state"]).startswith("collapsed: mode collapse: in 5 validations in a row")
+    assert "raise gan.diversity_weight" in str(found["state"])
+    assert events("few")[-1]["update"] < 1500  # type: ignore[operator]
+    assert load_tensors(Path("few/final/model.safetensors"))  # it decodes all the same
+    assert main(["gan-select", "--runs", "few", "--out", "none"]) == 1
 
 
 def test_no_transcript_is_read_and_a_killed_training_ends_as_an_uninterrupted_one(
