@@ -44,6 +44,8 @@ COMMANDS = {
     "codes": "make frame labels by the quantiser of vq-wav2vec",
     "code-bert": "train BERT over codes of speech",
     "bert": "train BERT over characters of text, or from it a language model",
+    "gan": "learn phones from speech and unpaired text, by wav2vec-U",
+    "gan-select": "choose among the seeds of wav2vec-U without transcripts",
     "train": "train a model",
     "bert-asr": "train a text BERT that hears the segment of each character",
     "pseudo-label": "label audio without transcripts by a trained model, to train on it",

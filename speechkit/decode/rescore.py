@@ -46,8 +46,10 @@ def neural_lists(
 
 def sentence_score(words: Sequence[str], model: LanguageModel) -> float:
     """log10 probability of a sentence with its end."""
-    sentence = [START, *words, END]
-    return sum(model.log10_prob(word, sentence[:place]) for place, word in enumerate(sentence) if place)
+    sentence, seen = [START, *words, END], model.order - 1
+    return sum(
+        model.log10_prob(word, sentence[max(0, place - seen) : place]) for place, word in enumerate(sentence) if place
+    )
 
 
 def rescored_lattice(lattice: Lattice, model: LanguageModel) -> Lattice:

@@ -184,7 +184,7 @@ def make_pseudo_labels(
     sizes = Counter("labelled" if cut.id in known else "pool" for cut in read_cuts(pool))
     if not sizes["pool"]:
         raise SpeechkitError(f"every utterance of {pool} is in {labelled} with its label; name other audio, or more")
-    speakers = None if teacher.recognizer.reads_waveforms else Cmvn.load(pool.with_name("cmvn.safetensors"))
+    speakers = Cmvn.load(pool.with_name("cmvn.safetensors")) if teacher.recognizer.uses_statistics else None
     found = teacher.labels(without_transcripts(pool, known), speakers)
     usual, seconds = _true_labels(teacher.recognizer, labelled)
     labels = filtered(progress(found, sizes["pool"], "labelling"), usual, config)

@@ -44,7 +44,7 @@ class RecognitionSet:
     def __init__(self, recognizer: Recognizer, cuts: Path, device: torch.device) -> None:
         self.recognizer, self.device = recognizer, device
         self.cuts = list(load_cuts(cuts).sort_by_duration(ascending=True))
-        speakers = None if recognizer.reads_waveforms else Cmvn.load(cuts.with_name("cmvn.safetensors"))
+        speakers = Cmvn.load(cuts.with_name("cmvn.safetensors")) if recognizer.uses_statistics else None
         self.dataset = recognizer.dataset(speakers)
 
     def emissions(self) -> Iterator[Emission]:

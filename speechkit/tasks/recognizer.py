@@ -23,6 +23,7 @@ from speechkit.models.acoustic import AcousticModel, AcousticModelConfig
 from speechkit.models.convolutional import ConvModel, ConvModelConfig
 from speechkit.models.finetuned import FinetunedEncoder
 from speechkit.models.speech_encoder import SpeechEncoderConfig
+from speechkit.models.wav2vec_u import Generator, GeneratorConfig
 from speechkit.nn.masking import SpanMaskConfig
 from speechkit.tasks.lfmmi import LfmmiConfig, Words
 from speechkit.tasks.objective import LossName
@@ -75,14 +76,16 @@ class CtcConfig:
 
     The `loss` "lfmmi" takes its settings from `lfmmi`; models of either loss are decoded in the same ways. With
     `encoder` the model is one that reads waveforms, which `initialised` fills in from a pre-trained model and
-    `finetune`. Otherwise it reads features, and is `conv` if that is there, else `model`. With `audio` the training set
-    is read from audio with noise and rooms, and features are computed from it; without it stored ones are read.
+    `finetune`. Otherwise it reads features, and is `generator` (that of wav2vec-U) or `conv` if that is there, else
+    `model`. With `audio` the training set is read from audio with noise and rooms, and features are computed from it;
+    without it stored ones are read.
     """
 
     loss: LossName = "ctc"
     lfmmi: LfmmiConfig = field(default_factory=LfmmiConfig)
     model: AcousticModelConfig = field(default_factory=AcousticModelConfig)
     conv: ConvModelConfig | None = None
+    generator: GeneratorConfig | None = None
     encoder: SpeechEncoderConfig | None = None
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     batches: BatchConfig = field(default_factory=BatchConfig)
@@ -91,9 +94,9 @@ class CtcConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     @property
-    def of_features(self) -> AcousticModelConfig | ConvModelConfig:
+    def of_features(self) -> AcousticModelConfig | ConvModelConfig | GeneratorConfig:
         """The model that reads features."""
-        return self.conv or self.model
+        return self.generator or self.conv or self.model
 
 
 def initialised(config: CtcConfig, checkpoint: Path) -> tuple[CtcConfig, dict[str, Tensor]]:
@@ -108,12 +111,14 @@ class Recognizer:
     def __init__(self, config: CtcConfig, lang: Lang, cmvn: Cmvn) -> None:
         self.config, self.lang, self.cmvn = config, lang, cmvn
         normalise = config.loss != "lfmmi" or config.lfmmi.normalise
-        self.module: AcousticModel | ConvModel | FinetunedEncoder
+        self.module: AcousticModel | ConvModel | Generator | FinetunedEncoder
         if config.encoder is not None:
             self.module = FinetunedEncoder(config.encoder, len(lang.tokens), log_softmax=normalise)
             return
         _require_columns(config, cmvn)
-        if config.conv is not None:
+        if config.generator is not None:
+            self.module = Generator(config.generator, len(lang.tokens))
+        elif config.conv is not None:
             self.module = ConvModel(config.conv, len(lang.tokens), log_softmax=normalise)
         else:
             self.module = AcousticModel(config.model, len(lang.tokens), log_softmax=normalise)
@@ -151,6 +156,11 @@ class Recognizer:
     def reads_waveforms(self) -> bool:
         """Whether the model takes waveforms, not features."""
         return self.config.encoder is not None
+
+    @property
+    def uses_statistics(self) -> bool:
+        """Whether features are normalised with the statistics that lie beside them."""
+        return not self.reads_waveforms and self.config.batches.normalisation != "none"
 
     @property
     def topology(self) -> Topology | None:
@@ -205,7 +215,7 @@ class Recognizer:
 
     def save(self, folder: Path, weights: dict[str, Tensor]) -> None:
         """Write a checkpoint that decoding needs nothing else of."""
-        cmvn = None if self.reads_waveforms else self.cmvn.stats().state()
+        cmvn = self.cmvn.stats().state() if self.uses_statistics else None
         document = {"task": self.config.loss, "config": to_dict(self.config), "lang": self.lang.state(), "cmvn": cmvn}
         save_folder(folder, {MODEL: weights}, {TASK: document})
 
@@ -227,7 +237,8 @@ class Recognizer:
 
 
 def _require_columns(config: CtcConfig, cmvn: Cmvn) -> None:
-    expected, name = config.of_features.in_dim, "conv" if config.conv else "model"
+    expected = config.of_features.in_dim
+    name = "generator" if config.generator else "conv" if config.conv else "model"
     if cmvn.overall is not None and (columns := len(cmvn.overall.total)) != expected:
         raise SpeechkitError(
             f"the features have {columns} columns, the model reads {expected}; set {name}.in_dim={columns}"

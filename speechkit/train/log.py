@@ -2,12 +2,44 @@
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from speechkit.common.files import disk_errors, write_text
 
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class Totals:
+    """What the updates since the last line of the log have found."""
+
+    loss: float = 0.0
+    count: float = 0.0
+    grad_norms: list[float] = field(default_factory=list)
+    figures: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, figures: Mapping[str, float]) -> None:
+        """Note the figures of a batch."""
+        for name, value in figures.items():
+            self.figures.setdefault(name, []).append(value)
+
+    def means(self) -> dict[str, float]:
+        """The loss per count, and each further figure as a mean over the batches that have it."""
+        values = {"loss": self.loss / max(self.count, 1.0), "grad_norm": _mean(self.grad_norms)}
+        return values | {name: _mean(found) for name, found in self.figures.items()}
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.loss = self.count = 0.0
+        self.grad_norms.clear()
+        self.figures.clear()
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 class TrainingLog:
@@ -35,9 +67,10 @@ class TrainingLog:
         log.info("update %d, %s: %s", update, kind, text)
 
     def add_samples(self, update: int, samples: list[tuple[str, str]]) -> None:
-        """Record pairs of reference and hypothesis."""
+        """Record pairs of reference and hypothesis; a reference may be empty, where none is known."""
         for reference, hypothesis in samples:
-            log.info("  ref: %s", reference)
+            if reference:
+                log.info("  ref: %s", reference)
             log.info("  hyp: %s", hypothesis)
         text = "\n\n".join(f"ref: {reference}  \nhyp: {hypothesis}" for reference, hypothesis in samples)
         self.writer.add_text("samples", text, update)

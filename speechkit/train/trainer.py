@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
@@ -21,11 +21,11 @@ from speechkit.common.errors import SpeechkitError
 from speechkit.common.seeds import seed_everything
 from speechkit.train.checkpoint import CheckpointFolder, optimizer_tensors, restore_optimizer
 from speechkit.train.distributed import World
-from speechkit.train.log import TrainingLog
+from speechkit.train.log import Totals, TrainingLog
+from speechkit.train.optimise import PartConfig, adamw, parameter_groups
 from speechkit.train.schedule import ScheduleConfig, learning_rate
 
 log = logging.getLogger(__name__)
-FUSED_SINCE = (2, 4)  # torch, on CPUs; that of k2's environment is older
 Batch = TypeVar("Batch")
 BatchTaken = TypeVar("BatchTaken", contravariant=True)
 BatchGiven = TypeVar("BatchGiven", covariant=True)
@@ -62,11 +62,19 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Validation:
-    """What a validation found: the smallest `criterion` is best, `samples` are (reference, hypothesis)."""
+    """What a validation found: the smallest `criterion` is best, `samples` are (reference, hypothesis).
+
+    Where `stop` is not empty the training ends here, for the reason that it tells.
+    """
 
     criterion: float
     metrics: dict[str, float]
     samples: list[tuple[str, str]]
+    stop: str = ""
+
+
+class NonFiniteError(SpeechkitError):
+    """Loss or gradient were NaN or infinite in too many updates in a row."""
 
 
 class Task(Protocol[BatchTaken]):
@@ -94,6 +102,32 @@ class Scheduled(Protocol):
     update: Callable[[], int]
 
 
+@runtime_checkable
+class Partitioned(Protocol):
+    """A task whose module has parts with optimisation of their own.
+
+    An update steps those parameters that its loss has a gradient for: by leaving a part out of the graph the task says
+    which parts learn, and in the others neither weights nor moments change.
+    """
+
+    def parts(self) -> Mapping[str, tuple[nn.Module, PartConfig]]:
+        """The parts by name, which share no parameter and have all of them together."""
+        ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A task that remembers more than weights from one validation to the next; the checkpoints keep it."""
+
+    def state(self) -> dict[str, Any]:
+        """What to keep, as JSON-able values."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        ...
+
+
 class Batches(Protocol[BatchGiven]):
     """The training data: the batches of an epoch, in an order fixed by the epoch's number."""
 
@@ -104,13 +138,14 @@ class Batches(Protocol[BatchGiven]):
 
 @dataclass
 class Progress:
-    """Where a training stands; kept in every checkpoint."""
+    """Where a training stands, and why it was stopped early if it was; kept in every checkpoint."""
 
     update: int = 0
     epoch: int = 0
     batch: int = 0
     seconds: float = 0.0
     validations: dict[int, float] = field(default_factory=dict)
+    stopped: str = ""
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "Progress":
@@ -131,7 +166,7 @@ class Trainer(Generic[Batch]):
         if isinstance(task, Scheduled):
             task.update = lambda: self.progress.update
         task.module.to(world.device)
-        self.optimizer = _optimizer(task.module, config, world.device)
+        self.optimizer = _optimizer(task, config, world.device)
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and world.device.type == "cuda")
         self.nonfinite = 0
 
@@ -145,11 +180,10 @@ class Trainer(Generic[Batch]):
             self.record = TrainingLog(self.folder, self.progress.update)
         model = self.world.wrap(self.task.module)
         stream = self._stream()
-        totals: dict[str, float] = {}
+        totals = Totals()
         start = time.monotonic()
-        while self.progress.update < self.config.max_updates:
-            for name, value in self._update(model, stream).items():
-                totals[name] = totals.get(name, 0.0) + value
+        while self.progress.update < self.config.max_updates and not self.progress.stopped:
+            self._update(model, stream, totals)
             self.progress.seconds += time.monotonic() - start
             start = time.monotonic()
             self._after_update(totals)
@@ -165,6 +199,8 @@ class Trainer(Generic[Batch]):
         weights, moments, state = self.checkpoints.load(updates[-1])
         self.task.module.load_state_dict(weights)
         restore_optimizer(self.optimizer, moments)
+        if isinstance(self.task, Stateful):
+            self.task.restore(state.pop("task"))
         self.progress = Progress.from_state(state)
         log.info("resuming after update %d of %d", self.progress.update, self.config.max_updates)
 
@@ -179,36 +215,41 @@ class Trainer(Generic[Batch]):
             self.progress.epoch += 1
             self.progress.batch = 0
 
-    def _update(self, model: nn.Module, stream: Iterator[Batch]) -> dict[str, float]:
-        """One update of the weights; returns sums of loss, count and the task's further figures over its batches."""
+    def _update(self, model: nn.Module, stream: Iterator[Batch], totals: Totals) -> None:
+        """One update of the weights; what it finds is added to `totals`."""
         config, update = self.config, self.progress.update
         seed_everything(self.seed, "update", update, "rank", self.world.rank)
         model.train()
-        rate = learning_rate(config.schedule, update, config.max_updates)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate(group["schedule"], update, config.max_updates)
         self.optimizer.zero_grad()
-        sums: dict[str, float] = {"loss": 0.0, "count": 0.0, "updates": 1.0, "batches": float(config.accumulate)}
+        total, terms = 0.0, 0.0
         for index in range(config.accumulate):
             batch = next(stream)
             with self._no_sync(model, last=index == config.accumulate - 1):
                 with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16):
                     loss, count, figures = self.task.loss(model, batch)
                 loss.backward()  # type: ignore[no-untyped-call]
-            for name, value in {"loss": float(loss.detach()), "count": count, **figures}.items():
-                sums[name] = sums.get(name, 0.0) + value
-        sums["grad_norm"] = self._step(sums, batch)
+            total, terms = total + float(loss.detach()), terms + count
+            totals.add(figures)
+        norm = self._step(terms, batch)
+        if norm is None:
+            total, terms, norm = 0.0, 0.0, 0.0
+        totals.loss, totals.count = totals.loss + total, totals.count + terms
+        totals.grad_norms.append(norm)
         self.progress.update += 1
-        return sums
 
     @staticmethod
     def _no_sync(model: nn.Module, last: bool) -> contextlib.AbstractContextManager[None]:
         wrapped = isinstance(model, nn.parallel.DistributedDataParallel)
         return contextlib.nullcontext() if last or not wrapped else model.no_sync()  # type: ignore[operator]
 
-    def _step(self, sums: dict[str, float], batch: Batch) -> float:
-        """Divide the summed gradients by the count over all processes, clip, and update unless they are not finite."""
-        total = self.world.total(sums["count"])
+    def _step(self, count: float, batch: Batch) -> float | None:
+        """Divide the summed gradients by the count over all processes, clip, and update.
+
+        Returns their norm before clipping; None where it is not finite and the update was left out.
+        """
+        total = self.world.total(count)
         parameters = [parameter for parameter in self.task.module.parameters() if parameter.grad is not None]
         for parameter in parameters:
             assert parameter.grad is not None
@@ -220,17 +261,16 @@ class Trainer(Generic[Batch]):
                 "update %d skipped: the gradient is not finite (%s)", self.progress.update, self.task.describe(batch)
             )
             if self.nonfinite >= self.config.max_nonfinite:
-                raise SpeechkitError(
+                raise NonFiniteError(
                     f"the loss is not finite in {self.nonfinite} updates in a row, last with "
                     f"{self.task.describe(batch)}; lower train.schedule.peak, or look at these utterances"
                 )
-            sums["loss"] = sums["count"] = 0.0
-            return 0.0
+            return None
         self.nonfinite = 0
         self.optimizer.step()
         return float(norm)
 
-    def _after_update(self, totals: dict[str, float]) -> None:
+    def _after_update(self, totals: Totals) -> None:
         config, update = self.config, self.progress.update
         last = update == config.max_updates
         validate = last or update % config.validate_every == 0
@@ -243,24 +283,26 @@ class Trainer(Generic[Batch]):
         if save:
             self._save()
 
-    def _log(self, totals: dict[str, float]) -> None:
+    def _log(self, totals: Totals) -> None:
         if not self.world.is_main:
             return
-        updates, batches, count = (totals.pop(name) for name in ("updates", "batches", "count"))
-        values = {"loss": totals.pop("loss") / max(count, 1.0), "grad_norm": totals.pop("grad_norm") / updates}
-        values |= {name: value / batches for name, value in totals.items()}
-        values["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        values = totals.means()
+        for group in self.optimizer.param_groups:
+            values["_".join(filter(None, ("learning_rate", group["name"])))] = group["lr"]
         values["epoch"] = float(self.progress.epoch)
         values["seconds_per_update"] = self.progress.seconds / self.progress.update
         self.record.add("train", self.progress.update, values)
 
     def _validate(self) -> None:
-        if not self.world.is_main:
-            return
-        result = self._evaluate()
-        self.progress.validations[self.progress.update] = result.criterion
-        self.record.add("dev", self.progress.update, result.metrics)
-        self.record.add_samples(self.progress.update, result.samples)
+        if self.world.is_main:
+            result = self._evaluate()
+            self.progress.validations[self.progress.update] = result.criterion
+            self.progress.stopped = result.stop
+            self.record.add("dev", self.progress.update, result.metrics)
+            self.record.add_samples(self.progress.update, result.samples)
+        if self.world.any(torch.tensor(bool(self.progress.stopped))):
+            self.progress.stopped = self.progress.stopped or "the main process has stopped"
+            log.warning("stopped after %d updates: %s", self.progress.update, self.progress.stopped)
 
     def _evaluate(self) -> Validation:
         self.task.module.eval()
@@ -270,12 +312,11 @@ class Trainer(Generic[Batch]):
     def _save(self) -> None:
         if not self.world.is_main:
             return
-        self.checkpoints.save(
-            self.progress.update,
-            self.task.module.state_dict(),
-            optimizer_tensors(self.optimizer),
-            dataclasses.asdict(self.progress),
-        )
+        state = dataclasses.asdict(self.progress)
+        if isinstance(self.task, Stateful):
+            state["task"] = self.task.state()
+        weights = self.task.module.state_dict()
+        self.checkpoints.save(self.progress.update, weights, optimizer_tensors(self.optimizer), state)
         self.checkpoints.keep(set(self._ranking()[: self.config.average_best]))
 
     def _ranking(self) -> list[int]:
@@ -301,20 +342,10 @@ class Trainer(Generic[Batch]):
         return best
 
 
-def _optimizer(module: nn.Module, config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
-    groups, rate = _parameter_groups(module, config.weight_decay), config.schedule.peak
+def _optimizer(task: Task[Any], config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
+    whole = PartConfig(weight_decay=config.weight_decay, betas=config.betas, eps=config.eps, schedule=config.schedule)
+    parts = task.parts() if isinstance(task, Partitioned) else {"": (task.module, whole)}
+    groups = [group for name, (module, part) in parts.items() for group in parameter_groups(module, part, name)]
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
-    version = tuple(int(number) for number in torch.__version__.split(".")[:2])
-    has_kernels = device.type in ("cpu", "cuda") and version >= FUSED_SINCE
-    fused: dict[str, Any] = {"fused": True} if has_kernels else {}
-    return torch.optim.AdamW(groups, lr=rate, betas=config.betas, eps=config.eps, **fused)
-
-
-def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices with weight decay, vectors (biases, norms) without."""
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+        return torch.optim.SGD(groups, momentum=config.momentum)
+    return adamw(groups, device)

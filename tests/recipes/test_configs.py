@@ -16,6 +16,7 @@ from speechkit.tasks.cif import CifTrainingConfig
 from speechkit.tasks.code_bert import CodeBertConfig
 from speechkit.tasks.pretrain import SYSTEMS, PretrainConfig
 from speechkit.tasks.recognizer import CtcConfig
+from speechkit.tasks.wav2vec_u import Wav2VecUConfig
 
 EGS = Path(__file__).parents[2] / "egs"
 PAPER = EGS / "librispeech" / "conf" / "paper"
@@ -130,6 +131,22 @@ def test_pretraining_of_the_papers_has_their_size_and_takes_a_step(path: Path) -
             if parameter.grad is not None:
                 parameter -= 0.02 / squares**0.5 * parameter.grad
         assert loss() < before
+
+
+@pytest.mark.parametrize("path", sorted(EGS.glob("*/conf/**/wav2vec-u.yaml")), ids=lambda path: path.parent.name)
+def test_unpaired_training(path: Path) -> None:
+    config = load_config(Wav2VecUConfig, path)
+    gan, own, other = config.gan, config.train, config.discriminator
+    assert (own.precision, own.clip_norm, own.average_best, own.weight_decay) == ("fp32", 5.0, 1, 0.0)
+    for each in (own, other):
+        assert (each.betas, each.eps, each.schedule.warmup, each.schedule.hold) == ((0.5, 0.98), 1e-6, 0.0, 1.0)
+    if path.parent.name == "paper":
+        assert (own.schedule.peak, other.schedule.peak, other.weight_decay) == (4e-4, 5e-4, 1e-4)
+        assert (gan.penalty_weight, gan.smoothness_weight, gan.diversity_weight) == (1.5, 0.5, 4.0)
+        assert (config.batch_size, own.max_updates, own.validate_every) == (160, 150_000, 1000)
+        assert (gan.generator.in_dim, gan.generator.kernel, gan.discriminator.dim, gan.discriminator.kernel) == (
+            512, 4, 384, 6,
+        )  # fmt: skip
 
 
 def test_published_figures_of_timit() -> None:
