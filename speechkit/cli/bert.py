@@ -4,17 +4,14 @@ import argparse
 import logging
 from pathlib import Path
 
-from speechkit.cli.training import run_training
+from speechkit.cli.training import add_training_arguments, run_training
 
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit bert`."""
-    parser.add_argument("--config", type=Path, required=True, help="YAML file of the model and its training")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, as objective=prefix"
-    )
+    add_training_arguments(parser, "objective=prefix")
     parser.add_argument("--text", type=Path, required=True, help="training text, one transcript a line")
     dev = parser.add_mutually_exclusive_group(required=True)
     dev.add_argument("--dev", type=Path, help="text that chooses the best weights")
@@ -22,8 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init", type=Path, help="BERT to start from, with its sizes and vocabulary (without it a new one is made)"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model, in its subfolder final")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of sentences, masks and dropout")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -3,15 +3,12 @@
 import argparse
 from pathlib import Path
 
-from speechkit.cli.training import run_training
+from speechkit.cli.training import add_training_arguments, run_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit bert-asr`."""
-    parser.add_argument("--config", type=Path, required=True, help="YAML file of the acoustic embedding and training")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the configuration"
-    )
+    add_training_arguments(parser, "model.acoustic.blocks=2")
     parser.add_argument(
         "--bert",
         type=Path,
@@ -29,8 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="folder with those of train and dev, of `speechkit segments`",
     )
-    parser.add_argument("--out", type=Path, required=True, help="experiment folder")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data, dropout and augmentation")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -3,23 +3,18 @@
 import argparse
 from pathlib import Path
 
-from speechkit.cli.training import run_training
+from speechkit.cli.training import add_training_arguments, run_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit cif`."""
-    parser.add_argument("--config", type=Path, required=True, help="YAML file of the model and its training")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, as model.in_dim=768"
-    )
+    add_training_arguments(parser, "model.in_dim=768")
     parser.add_argument(
         "--data", type=Path, required=True, help="folder with cuts_train, cuts_dev and cmvn.safetensors"
     )
     parser.add_argument(
         "--segments", type=Path, required=True, help="folder with the segments of both, of `speechkit segments`"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model, in its subfolder final")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data and dropout")
 
 
 def run(args: argparse.Namespace) -> None:

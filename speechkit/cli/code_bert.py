@@ -4,17 +4,14 @@ import argparse
 import logging
 from pathlib import Path
 
-from speechkit.cli.training import run_training
+from speechkit.cli.training import add_training_arguments, run_training
 
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit code-bert`."""
-    parser.add_argument("--config", type=Path, required=True, help="YAML file of the model and its training")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, as mask.probability=0.02"
-    )
+    add_training_arguments(parser, "mask.probability=0.02")
     parser.add_argument(
         "--labels",
         dest="data",
@@ -23,8 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LABELS",
         help="folder with the codes of train and dev, of `speechkit codes` or `speechkit cluster`",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model, in its subfolder final")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data, masks and dropout")
 
 
 def run(args: argparse.Namespace) -> None:

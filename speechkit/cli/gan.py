@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechkit.cli.training import run_training
+from speechkit.cli.training import add_training_arguments, run_training
 
 if TYPE_CHECKING:
     from speechkit.tasks.wav2vec_u import Wav2VecUConfig, Wav2VecUTask
@@ -16,10 +16,7 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit gan`."""
-    parser.add_argument("--config", type=Path, required=True, help="YAML file of the system")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, as gan.diversity_weight=2"
-    )
+    add_training_arguments(parser, "gan.diversity_weight=2")
     parser.add_argument(
         "--data", type=Path, required=True, help="folder with cuts_train and cuts_dev of `speechkit pool`"
     )
@@ -27,13 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--text", type=Path, required=True, help="folder with phones.txt and tokens.txt of `speechkit unpaired-text`"
     )
     parser.add_argument("--lm", type=Path, required=True, help="phone n-gram (ARPA) that the checkpoint is chosen by")
-    parser.add_argument("--out", type=Path, required=True, help="experiment folder")
     parser.add_argument(
         "--report-errors",
         action="store_true",
         help="log the phone error rate on the transcripts of cuts_dev too, which nothing is chosen by",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data, drawn text and dropout")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechkit.cli.training import run_training
+from speechkit.cli.training import add_training_arguments, run_training
 
 if TYPE_CHECKING:
     from speechkit.tasks.language_model import LmConfig, LmText
@@ -16,10 +16,7 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit lm`."""
-    parser.add_argument("--config", type=Path, required=True, help="YAML file of the model and its training")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the configuration"
-    )
+    add_training_arguments(parser, "model.layers=6")
     parser.add_argument(
         "--text", type=Path, required=True, help="training text, one sentence per line; gzip or plain, of any size"
     )
@@ -27,8 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     dev.add_argument("--dev-text", type=Path, help="text that chooses the best weights")
     dev.add_argument("--dev-cuts", type=Path, help="cuts whose transcripts do that, with --lang")
     parser.add_argument("--lang", type=Path, help="language folder that tells the words of --dev-cuts")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model, in its subfolder final")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of sentences and dropout")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -3,15 +3,12 @@
 import argparse
 from pathlib import Path
 
-from speechkit.cli.training import run_training
+from speechkit.cli.training import add_training_arguments, run_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit pretrain`."""
-    parser.add_argument("--config", type=Path, required=True, help="YAML file of the system")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the configuration"
-    )
+    add_training_arguments(parser, "train.max_updates=1000")
     parser.add_argument("--data", type=Path, required=True, help="folder with cuts_train and cuts_dev")
     parser.add_argument(
         "--labels",
@@ -20,8 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="HuBERT, supervised: folders of frame labels, or files as exp/hmm/ali/labels_{}_100hz; one for each set",
     )
-    parser.add_argument("--out", type=Path, required=True, help="experiment folder")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data, crops, masks and dropout")
 
 
 def run(args: argparse.Namespace) -> None:

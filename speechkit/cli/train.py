@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechkit.cli.training import run_training
+from speechkit.cli.training import add_training_arguments, run_training
 
 if TYPE_CHECKING:
     from speechkit.tasks.recognizer import CtcConfig
@@ -12,15 +12,11 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `speechkit train`."""
-    parser.add_argument("--config", type=Path, required=True, help="YAML file of the system")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the configuration"
-    )
+    add_training_arguments(parser, "train.max_updates=1000")
     parser.add_argument(
         "--data", type=Path, required=True, help="folder with cuts_train, cuts_dev and, for features, cmvn.safetensors"
     )
     parser.add_argument("--lang", type=Path, required=True, help="language folder")
-    parser.add_argument("--out", type=Path, required=True, help="experiment folder")
     parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="pre-trained model to fine-tune on waveforms")
     parser.add_argument(
         "--start",
@@ -35,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="training cuts with phone alignments, for lfmmi.numerator=alignment (default: those of --data)",
     )
     parser.add_argument("--fsa-engine", default="auto", help="engine of LF-MMI: auto, torch or k2")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of data, dropout and augmentation")
 
 
 def run(args: argparse.Namespace) -> None:

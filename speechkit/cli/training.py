@@ -14,6 +14,20 @@ log = logging.getLogger(__name__)
 RECIPE_COMMAND = "SPEECHKIT_COMMAND"  # the environment's name of the recipe's call that a command is part of
 
 
+def add_training_arguments(parser: argparse.ArgumentParser, example: str) -> None:
+    """Add the options that all of them have; `example` is a value that --set may change."""
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of the model and its training")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help=f"change one value of it, as {example}"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="experiment folder; the model is in its subfolder final"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of weights, order of data, dropout and all else that is drawn"
+    )
+
+
 def run_training(
     args: argparse.Namespace, config: Any, task: Any, world: "World", variant: str, data: Path
 ) -> "dict[str, Tensor]":

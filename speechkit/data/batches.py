@@ -82,6 +82,11 @@ def text_fields(cut: Any) -> Fields:
     return {"text": supervision.text, **custom}
 
 
+def name_utterances(ids: Sequence[str]) -> str:
+    """At most ten of them, for messages about a batch."""
+    return f"utterances {' '.join(ids[:10])}{' ...' if len(ids) > 10 else ''}"
+
+
 def stored_features(cuts: Any) -> list[Tensor]:
     """The features `(T, C)` that stage 1 has stored for each cut."""
     for cut in cuts:

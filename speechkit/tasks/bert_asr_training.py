@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 from speechkit.common.errors import SpeechkitError
 from speechkit.data.augment import augment
-from speechkit.data.batches import Batch, TrainingBatches, keep_trainable, load_cuts, ordered_batches, text_fields
+from speechkit.data.batches import (
+    Batch,
+    TrainingBatches,
+    keep_trainable,
+    load_cuts,
+    name_utterances,
+    ordered_batches,
+    text_fields,
+)
 from speechkit.data.segments import Times, read_segments
 from speechkit.nn.prediction import PredictionLoss, prediction_loss
 from speechkit.tasks.bert_asr import BertAsrModel, characters, segment_frames
@@ -98,7 +106,7 @@ class BertAsrTask:
 
     def describe(self, batch: Batch) -> str:
         """The ids of a batch, at most ten."""
-        return f"utterances {' '.join(batch.ids[:10])}{' ...' if len(batch.ids) > 10 else ''}"
+        return name_utterances(batch.ids)
 
     def record(self) -> dict[str, Any]:
         """Figures of the training for its record."""

@@ -24,6 +24,7 @@ from speechkit.data.batches import (
     TrainingBatches,
     keep_trainable,
     load_cuts,
+    name_utterances,
     ordered_batches,
 )
 from speechkit.data.segments import WINDOW, Times, read_segments, segments_of
@@ -213,7 +214,7 @@ class CifTask:
 
     def describe(self, batch: Batch) -> str:
         """The ids of a batch, at most ten."""
-        return f"utterances {' '.join(batch.ids[:10])}{' ...' if len(batch.ids) > 10 else ''}"
+        return name_utterances(batch.ids)
 
     def record(self) -> dict[str, Any]:
         """Figures of the training for its record."""

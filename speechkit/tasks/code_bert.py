@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import read_json
 from speechkit.config.load import from_dict, to_dict
+from speechkit.data.batches import name_utterances
 from speechkit.data.labels import UNKNOWN, LabelFile
 from speechkit.lm.code_pieces import CodePieces, count_codes
 from speechkit.lm.token_file import SentenceBatch, SentenceBatches, batches_by_length
@@ -146,8 +147,7 @@ class CodeBertTask:
 
     def describe(self, batch: SentenceBatch) -> str:
         """The utterances of a batch, at most ten."""
-        names = self.train.utterances(batch)
-        return f"utterances {' '.join(names[:10])}{' ...' if len(names) > 10 else ''}"
+        return name_utterances(self.train.utterances(batch))
 
     def record(self) -> dict[str, Any]:
         """Figures of the training for its record."""

@@ -18,6 +18,7 @@ from speechkit.data.batches import (
     TrainingBatches,
     keep_trainable,
     load_cuts,
+    name_utterances,
     ordered_batches,
     text_fields,
 )
@@ -142,7 +143,7 @@ class CtcTask:
 
     def describe(self, batch: Batch) -> str:
         """The ids of a batch, at most ten."""
-        return f"utterances {' '.join(batch.ids[:10])}{' ...' if len(batch.ids) > 10 else ''}"
+        return name_utterances(batch.ids)
 
     def record(self) -> dict[str, Any]:
         """Figures of the training for its record."""

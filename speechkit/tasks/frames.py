@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from speechkit.common.seeds import derive
+from speechkit.data.batches import name_utterances
 from speechkit.train.trainer import Validation
 
 NO_LABEL = -100
@@ -95,4 +96,4 @@ class FrameTask:
 
     def describe(self, batch: FrameBatch) -> str:
         """The ids of a batch, at most ten."""
-        return f"utterances {' '.join(batch.ids[:10])}{' ...' if len(batch.ids) > 10 else ''}"
+        return name_utterances(batch.ids)

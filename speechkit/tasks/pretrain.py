@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import read_json
 from speechkit.config.load import from_dict, to_dict
-from speechkit.data.batches import BatchConfig, TrainingBatches, keep_trainable, load_cuts
+from speechkit.data.batches import BatchConfig, TrainingBatches, keep_trainable, load_cuts, name_utterances
 from speechkit.data.distortion import DistortionConfig
 from speechkit.data.labels import LabelFile
 from speechkit.data.speaker_sampler import SpeakerSampler
@@ -142,7 +142,7 @@ class PretrainTask:
 
     def describe(self, batch: WaveformBatch) -> str:
         """The ids of a batch, at most ten."""
-        return f"utterances {' '.join(batch.ids[:10])}{' ...' if len(batch.ids) > 10 else ''}"
+        return name_utterances(batch.ids)
 
     def record(self) -> dict[str, Any]:
         """Figures of the training for its record."""

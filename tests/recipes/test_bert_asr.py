@@ -1,36 +1,15 @@
 """What `--system bert-asr` does in stages 4 to 8, as `--dry-run` shows it."""
 
-import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
+from dry_run import commands, dry_run, of, value
 
-EGS = Path(__file__).parents[2] / "egs"
-
-
-def dry_run(recipe: str, *options: str) -> "subprocess.CompletedProcess[str]":
-    command = ["bash", str(EGS / recipe / "run.sh"), "--dry-run", "--stage", "4", "--system", "bert-asr", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def commands(*options: str) -> list[list[str]]:
-    result = dry_run("aishell", *options)
-    assert result.returncode == 0, result.stderr
-    lines = [line.split(None, 1) for line in result.stdout.splitlines()]
-    return [shlex.split(parts[1]) for parts in lines if len(parts) == 2 and parts[0] == "command"]
-
-
-def of(found: list[list[str]], name: str) -> list[list[str]]:
-    return [command for command in found if command[1] == name]
-
-
-def value(command: list[str], option: str) -> str:
-    return command[command.index(option) + 1]
+CALL = ("--stage", "4", "--system", "bert-asr")
 
 
 def test_bert_then_bert_lm_then_bert_asr() -> None:
-    found = commands()
+    found = commands("aishell", *CALL)
     bert, bert_lm = of(found, "bert")
     (training,) = of(found, "bert-asr")
     assert value(bert_lm, "--init") == f"{value(bert, '--out')}/final"
@@ -41,7 +20,7 @@ def test_bert_then_bert_lm_then_bert_asr() -> None:
 
 def test_the_reference_is_read_for_oracle_segments_alone() -> None:
     """What recognises in other segments gets them from the audio, and from the training set."""
-    found = commands("--alignment", "oracle,linear,ctc,cif")
+    found = commands("aishell", *CALL, "--alignment", "oracle,linear,ctc,cif")
     kinds = {value(each, "--kind"): each for each in of(found, "segments")}
     assert [*kinds] == ["oracle", "linear", "ctc", "cif"]
     assert all("_ali" in each for each in kinds["oracle"] if "cuts_" in each)
@@ -61,7 +40,7 @@ def test_the_reference_is_read_for_oracle_segments_alone() -> None:
 
 
 def test_changes_of_the_system_leave_its_ctc_model_alone() -> None:
-    found = commands("--alignment", "ctc", "--set", "model.acoustic.blocks=2")
+    found = commands("aishell", *CALL, "--alignment", "ctc", "--set", "model.acoustic.blocks=2")
     assert "model.acoustic.blocks=2" in of(found, "bert-asr")[0]
     assert "--set" not in of(found, "train")[0]
 
@@ -70,14 +49,14 @@ def test_changes_of_the_system_leave_its_ctc_model_alone() -> None:
 def test_encoders_and_starts_have_folders_of_their_own(start: str, random: bool) -> None:
     folders = set()
     for encoder in ("average", "conv1d-resnet"):
-        (training,) = of(commands("--encoder", encoder, "--bert", start), "bert-asr")
+        (training,) = of(commands("aishell", *CALL, "--encoder", encoder, "--bert", start), "bert-asr")
         assert ("--random" in training) is random
         folders.add(value(training, "--out"))
     assert folders == {f"exp/bert-asr-{name}{'-random' * random}" for name in ("average", "conv1d-resnet")}
 
 
 def test_a_bert_of_hugging_face_is_imported(tmp_path: Path) -> None:
-    found = commands("--bert", str(tmp_path))
+    found = commands("aishell", *CALL, "--bert", str(tmp_path))
     (imported,) = of(found, "import")
     assert (value(imported, "--in"), value(imported, "--format")) == (str(tmp_path), "bert")
     (bert_lm,) = of(found, "bert")
@@ -94,7 +73,7 @@ def test_a_bert_of_hugging_face_is_imported(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_is_one_line(recipe: str, options: list[str], complaint: str) -> None:
-    result = dry_run(recipe, *options)
+    result = dry_run(recipe, *CALL, *options)
     assert result.returncode == 2
     assert complaint in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1

@@ -1,44 +1,15 @@
 """What `--system cpc` does in stages 4 to 7, as `--dry-run` shows it."""
 
-import shlex
-import subprocess
-from pathlib import Path
-
 import pytest
+from dry_run import commands, of, value
 
-EGS = Path(__file__).parents[2] / "egs"
-
-
-def commands(recipe: str, *options: str) -> list[list[str]]:
-    """The commands of a dry run of stages 4 to 7."""
-    call = [
-        "bash",
-        str(EGS / recipe / "run.sh"),
-        "--dry-run",
-        "--stage",
-        "4",
-        "--stop-stage",
-        "7",
-        "--decode",
-        "greedy",
-    ]
-    result = subprocess.run([*call, *options], capture_output=True, text=True, check=True)
-    lines = [line.split(None, 1) for line in result.stdout.splitlines()]
-    return [shlex.split(parts[1]) for parts in lines if len(parts) == 2 and parts[0] == "command"]
-
-
-def value(command: list[str], option: str) -> str:
-    return command[command.index(option) + 1]
-
-
-def of(found: list[list[str]], name: str) -> list[list[str]]:
-    return [command for command in found if command[1] == name]
+STAGES = ("--stage", "4", "--stop-stage", "7", "--decode", "greedy")
 
 
 @pytest.mark.parametrize("labels", ["10", "100"])
 def test_contexts_are_what_is_trained_on_and_decoded_from(labels: str) -> None:
     """The labelled part is one of the contexts too; phones and speakers are probed from three sources."""
-    found = commands("timit", "--system", "cpc", "--labels", labels)
+    found = commands("timit", *STAGES, "--system", "cpc", "--labels", labels)
     (features,), (training,) = (of(found, name) for name in ("features", "train"))
     pretraining, supervised = of(found, "pretrain")
     assert value(supervised, "--labels") == "exp/hmm/ali/labels_{}_100hz"
@@ -64,9 +35,9 @@ def test_contexts_are_what_is_trained_on_and_decoded_from(labels: str) -> None:
 
 @pytest.mark.parametrize("system", ["fbank", "wav2vec2"])
 def test_other_systems_decode_from_log_mel(system: str) -> None:
-    found = commands("timit", "--system", system, "--labels", "10")
+    found = commands("timit", *STAGES, "--system", system, "--labels", "10")
     assert value(of(found, "train")[0], "--data") == "data/labelled-10"
     assert value(of(found, "decode")[0], "--cuts") == "data/fbank/cuts_dev.jsonl.gz"
-    found = commands("librispeech", "--system", system, "--labels", "10h")
+    found = commands("librispeech", *STAGES, "--system", system, "--labels", "10h")
     assert value(of(found, "train")[0], "--data") == "data/10h-dev-clean-test-clean/fbank"
     assert value(of(found, "decode")[0], "--cuts") == "data/10h-dev-clean-test-clean/fbank/cuts_dev.jsonl.gz"

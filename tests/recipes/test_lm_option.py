@@ -1,34 +1,11 @@
 """What `--lm` makes of recipes, as `--dry-run` shows it."""
 
-import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
+from dry_run import EGS, commands, dry_run, of, value
 
-EGS = Path(__file__).parents[2] / "egs"
 NAMES = ("none", "4gram", "word-convlm", "char-convlm")
-
-
-def dry_run(recipe: str, *options: str) -> "subprocess.CompletedProcess[str]":
-    command = ["bash", str(EGS / recipe / "run.sh"), "--dry-run", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def commands(recipe: str, *options: str) -> list[list[str]]:
-    """The commands of a dry run."""
-    result = dry_run(recipe, *options)
-    assert result.returncode == 0, result.stderr
-    lines = [line.split(None, 1) for line in result.stdout.splitlines()]
-    return [shlex.split(parts[1]) for parts in lines if len(parts) == 2 and parts[0] == "command"]
-
-
-def of(found: list[list[str]], name: str) -> list[list[str]]:
-    return [command for command in found if command[1] == name]
-
-
-def value(command: list[str], option: str) -> str:
-    return command[command.index(option) + 1]
 
 
 def test_every_model_of_wsj_has_its_own_search_tuned_on_dev() -> None:

@@ -1,10 +1,9 @@
 """What `--system pseudo-label` does in stages 4 to 6, as `--dry-run` shows it, and its configurations."""
 
-import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
+from dry_run import commands, value
 
 from speechkit.config.load import load_config
 from speechkit.tasks.pseudo import PseudoConfig
@@ -13,22 +12,12 @@ from speechkit.tasks.recognizer import CtcConfig
 RECIPE = Path(__file__).parents[2] / "egs" / "librispeech"
 
 
-def commands(*options: str) -> list[list[str]]:
-    """The commands of a dry run of stages 4 to 6."""
-    call = ["bash", str(RECIPE / "run.sh"), "--system", "pseudo-label", "--labels", "10h", "--dry-run"]
-    stages = ["--stage", "4", "--stop-stage", "6"]
-    result = subprocess.run([*call, *stages, *options], capture_output=True, text=True, check=True)
-    lines = [line.split(None, 1) for line in result.stdout.splitlines()]
-    return [shlex.split(parts[1]) for parts in lines if len(parts) == 2 and parts[0] == "command"]
-
-
-def value(command: list[str], option: str) -> str:
-    return command[command.index(option) + 1]
+CALL = ("librispeech", "--system", "pseudo-label", "--labels", "10h", "--stage", "4", "--stop-stage", "6")
 
 
 @pytest.mark.parametrize("decode", ["both", "beam", "greedy"])
 def test_each_round_learns_what_the_one_before_hears(decode: str) -> None:
-    found = commands("--rounds", "3", "--decode", decode)
+    found = commands(*CALL, "--rounds", "3", "--decode", decode)
     method = {"both": "wfst"}.get(decode, decode)
     students = [command for command in found if command[1] == "train"]
     labels = [command for command in found if command[1] == "pseudo-label"]
@@ -50,7 +39,7 @@ def test_each_round_learns_what_the_one_before_hears(decode: str) -> None:
 
 
 def test_unlabelled_audio_is_not_the_labelled_and_gets_features() -> None:
-    found = commands()
+    found = commands(*CALL)
     (features,) = (command for command in found if command[1] == "features")
     label = next(command for command in found if command[1] == "pseudo-label")
     assert value(features, "--in") == "data/audio-train-clean-100-dev-clean/valid"
@@ -59,10 +48,10 @@ def test_unlabelled_audio_is_not_the_labelled_and_gets_features() -> None:
 
 
 def test_students_begin_with_their_teacher_if_asked_to() -> None:
-    students = [command for command in commands("--student", "continue") if command[1] == "train"]
+    students = [command for command in commands(*CALL, "--student", "continue") if command[1] == "train"]
     starts = [value(command, "--start") for command in students[1:]]
     assert starts == [f"{value(command, '--out')}/final" for command in students[:-1]]
-    assert not any("--start" in command for command in commands())
+    assert not any("--start" in command for command in commands(*CALL))
 
 
 def test_configurations_say_what_the_student_and_its_labels_are() -> None:

@@ -1,25 +1,12 @@
 """What `--rescore transformer` adds to recipes, as `--dry-run` shows it."""
 
-import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+from dry_run import EGS, commands, value
 
-EGS = Path(__file__).parents[2] / "egs"
 RECIPES = sorted(path.parent.name for path in EGS.glob("*/run.sh"))
-
-
-def commands(recipe: str, *options: str) -> list[list[str]]:
-    """The commands of a dry run."""
-    command = ["bash", str(EGS / recipe / "run.sh"), "--dry-run", *options]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    lines = [line.split(None, 1) for line in result.stdout.splitlines()]
-    return [shlex.split(parts[1]) for parts in lines if len(parts) == 2 and parts[0] == "command"]
-
-
-def value(command: list[str], option: str) -> str:
-    return command[command.index(option) + 1]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
