@@ -31,9 +31,9 @@ gan:
   diversity_weight: 4.0
 batch_size: 32
 discriminator: {betas: [0.5, 0.98], eps: 1.0e-6, weight_decay: 1.0e-4, schedule: {peak: 5.0e-3, warmup: 0, hold: 1}}
-watch: {start: 300}
+watch: {start: 700}
 train:
-  max_updates: 1000
+  max_updates: 1200
   validate_every: 100
   save_every: 100
   log_every: 50
