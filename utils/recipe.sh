@@ -67,7 +67,7 @@ system_names() {
 
 # shellcheck disable=SC2034       # recipes and systems use them
 {
-    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 code_features=bert bert_config= bert_layer=4 rounds=2 student=scratch nj=1 jobs='' sweep='' results=RESULTS.md decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
+    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 code_features=bert bert_config='' bert_layer=4 rounds=2 student=scratch nj=1 jobs='' sweep='' results=RESULTS.md decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
     force=false dry_run=false help=false
     lm_name=''                    # of --lm, if it is one
     search=wfst                   # the search with the language model

@@ -10,10 +10,9 @@
 size=mini
 ngram_order=3
 labels=100
-encoder=conv1d-resnet
-alignment=oracle,linear
-bert=own
 max_bad_ratio=0.05
+# shellcheck disable=SC2034         # utils/systems/bert-asr.sh reads them
+encoder=conv1d-resnet alignment=oracle,linear bert=own
 option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
 option ngram_order int:1..6 "order of the character language model"
 option labels int:1..100 "percent of the transcripts that training uses; the language model reads all"
