@@ -88,7 +88,7 @@ def test_penalty_is_that_of_mixtures_cut_to_the_smaller_batch_and_length() -> No
     mixed = torch.stack([a * real[n, :7] + (1 - a) * made[n, :7] for n, a in enumerate(share.flatten())])
     found = gradient_penalty(critic, real, made, share)
     assert found.item() == pytest.approx(critic.penalty(mixed), rel=1e-12)
-    assert float(gradient_penalty(critic, made, real, 1 - share)) == pytest.approx(float(found), rel=1e-12)
+    assert gradient_penalty(critic, made, real, 1 - share).item() == pytest.approx(found.item(), rel=1e-12)
 
 
 def test_gradient_of_the_penalty_by_finite_differences() -> None:
