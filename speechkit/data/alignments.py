@@ -87,10 +87,9 @@ class Spoken:
 def features_of(cut: Any) -> Tensor:
     """All features `(T, C)` that are stored for a cut."""
     features = cut.features
-    if (cut.start, cut.duration) == (features.start, features.duration):
-        return torch.from_numpy(features.load())
+    whole = (cut.start, cut.duration) == (features.start, features.duration)
     # Lhotse counts frames by the duration of a cut; it repeats the last one where it expects one more.
-    return torch.from_numpy(cut.load_features()[: features.num_frames])
+    return torch.from_numpy((features.load() if whole else cut.load_features())[: features.num_frames])
 
 
 def read_spoken(path: Path) -> Iterator[Spoken]:
