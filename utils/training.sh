@@ -23,9 +23,3 @@ recogniser() {
         speechkit train --config "$settings" "${overrides[@]}" --data "$audio" --lang "$lang" "${words[@]}" \
         --out "$model" --fsa-engine "$fsa_engine" --seed "$seed"
 }
-
-# plain_recogniser OUT CONFIG DATA: one that a system needs beside its own model, which --set does not change.
-plain_recogniser() {
-    local overrides=()
-    recogniser "$@"
-}

@@ -44,7 +44,9 @@ for kind in "${alignments[@]}"; do
         oracle) continue ;;
         linear) words=(--train-cuts "$labelled/cuts_train.jsonl.gz") inputs=(--needs "$labelled") ;;
         ctc)
-            plain_recogniser "$spotter" conf/ctc-segments.yaml "$labelled"
+            step "$spotter" --needs "$labelled" --needs "$lang" --needs "$hmm/ali" --needs conf/ctc-segments.yaml --keep -- \
+                speechkit train --config conf/ctc-segments.yaml --data "$labelled" --lang "$lang" --out "$spotter" \
+                --alignments "${aligned[0]}" --fsa-engine "$fsa_engine" --seed "$seed"
             words=(--checkpoint "$spotter/final") inputs=(--needs "$spotter")
             ;;
         cif)
