@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from speechkit.cli.training import add_training_arguments, run_training
+from speechkit.cli.training import add_training_arguments, run_training, save_best
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train a model, write its best weights to OUT/final and print how well it tells characters."""
-    import torch
-
     from speechkit.common.errors import UsageError
     from speechkit.common.memory import keep_freed_memory
     from speechkit.common.seeds import seed_everything
@@ -58,11 +56,7 @@ def run(args: argparse.Namespace) -> None:
     variant = "BERT-LM" if config.objective == "prefix" else "BERT"
     weights = run_training(args, model.config, task, world, variant, args.text)
     if world.is_main:
-        model.save(args.out / "final", weights)
-        model.module.load_state_dict(weights)
-        model.module.eval()
-        with torch.inference_mode():
-            found = task.validate().metrics
+        found = save_best(task, weights, args.out)
         which = "character" if config.objective == "prefix" else "masked character"
         print(
             f"perplexity {found['perplexity']:.2f} per {which} of {source}, accuracy {100 * found['accuracy']:.2f} % "

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from speechkit.cli.training import add_training_arguments, run_training
+from speechkit.cli.training import add_training_arguments, run_training, save_best
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train a model, write its best weights to OUT/final and print how well it counts."""
-    import torch
-
     from speechkit.common.memory import keep_freed_memory
     from speechkit.common.seeds import seed_everything
     from speechkit.config.load import load_config
@@ -34,11 +32,7 @@ def run(args: argparse.Namespace) -> None:
     task = CifTask(config, args.data, args.segments, args.seed, world)
     weights = run_training(args, config, task, world, NAME, args.data)
     if world.is_main:
-        task.model.save(args.out / "final", weights)
-        task.module.load_state_dict(weights)
-        task.module.eval()
-        with torch.inference_mode():
-            found = task.validate().metrics
+        found = save_best(task, weights, args.out)
         print(
             f"dev: {found['right_count']:.2f} % of the utterances have the right number of characters, "
             f"{found['count_error']:.3f} wrong per utterance"

@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from speechkit.cli.training import add_training_arguments, run_training
+from speechkit.cli.training import add_training_arguments, run_training, save_best
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train a model, write its best weights to OUT/final and print how well it fills gaps."""
-    import torch
-
     from speechkit.common.memory import keep_freed_memory
     from speechkit.common.seeds import seed_everything
     from speechkit.config.load import load_config
@@ -44,11 +42,7 @@ def run(args: argparse.Namespace) -> None:
         )
     weights = run_training(args, config, task, world, NAME, args.data)
     if world.is_main:
-        task.model.save(args.out / "final", weights)
-        task.module.load_state_dict(weights)
-        task.module.eval()
-        with torch.inference_mode():
-            found = task.validate().metrics
+        found = save_best(task, weights, args.out)
         print(
             f"masked accuracy {100 * found['masked_accuracy']:.2f} %, perplexity {found['perplexity']:.2f} per masked "
             f"code of dev ({task.usage['dev']['perplexity']:.2f} without context)"

@@ -56,6 +56,18 @@ def run_training(
     return weights
 
 
+def save_best(task: Any, weights: "dict[str, Tensor]", out: Path) -> dict[str, float]:
+    """Write the model of `task` with the best weights to OUT/final; what it reaches on the development set."""
+    import torch
+
+    task.model.save(out / "final", weights)
+    task.module.load_state_dict(weights)
+    task.module.eval()
+    with torch.inference_mode():
+        found: dict[str, float] = task.validate().metrics
+    return found
+
+
 def _origin(args: argparse.Namespace, variant: str, data: Path) -> dict[str, object]:
     """Where a result comes from; a recipe says in the environment which command, system and corpus it is."""
     import os

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from speechkit.common.errors import SpeechkitError
-from speechkit.common.files import read_json
 from speechkit.config.load import from_dict, to_dict
 from speechkit.data.augment import AugmentConfig
 from speechkit.data.batches import Batch, BatchConfig, FeatureDataset, Fields
@@ -17,10 +16,10 @@ from speechkit.features.cmvn import Cmvn, CmvnStats
 from speechkit.models.bert_asr import BertAsr, BertAsrModelConfig
 from speechkit.tasks.text_bert import TextBertModel
 from speechkit.text.bert_vocabulary import BertVocabulary
-from speechkit.train.checkpoint import MODEL, load_module, save_folder
+from speechkit.train.checkpoint import MODEL, TASK, load_module, read_document, save_folder
 from speechkit.train.trainer import TrainConfig
 
-NAME, TASK = "bert-asr", "task.json"
+NAME = "bert-asr"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +69,10 @@ class BertAsrModel:
         """Tokens of one supervision, a character that has none as [UNK]."""
         return self.vocabulary.encode(characters(fields))
 
+    def takes(self, count: int, frames: int) -> bool:
+        """Whether so many segments fit into an utterance's features, and with [CLS] into BERT's positions."""
+        return count <= frames and count < self.config.model.bert.positions
+
     def dataset(self, cmvn: Cmvn | None = None) -> FeatureDataset:
         """Reader of batches; `cmvn` holds the speakers of another set than the training's."""
         speakers = Cmvn(self.cmvn.overall, (cmvn or self.cmvn).speakers)
@@ -92,9 +95,7 @@ class BertAsrModel:
         Raises:
             SpeechkitError: the folder holds no BERT-ASR model, or a damaged one.
         """
-        document = read_json(folder / TASK) if (folder / TASK).is_file() else {}
-        if document.get("task") != NAME:
-            raise SpeechkitError(f"{folder} is not a BERT-ASR model; `speechkit bert-asr` writes one to OUT/final")
+        document = read_document(folder, NAME, "is not a BERT-ASR model; `speechkit bert-asr` writes one to OUT/final")
         config = from_dict(BertAsrConfig, document["config"], str(folder / TASK))
         model = cls(config, BertVocabulary(document["vocabulary"]), Cmvn(CmvnStats.from_state(document["cmvn"])))
         load_module(model.module, folder / MODEL)

@@ -31,19 +31,22 @@ class SegmentRecognition:
         self.model, self.device = model, device
         self.segments = read_segments(segments)
         self.cuts: list[Any] = list(load_cuts(cuts).sort_by_duration(ascending=True))
-        missing = [cut.id for cut in self.cuts if cut.id not in self.segments]
-        if missing:
+        self.heard = [cut for cut in self.cuts if self._fits(cut)]
+        if missing := [cut.id for cut in self.cuts if not self._fits(cut)]:
             log.warning(
-                "%s has no segments of %d of %d utterances, in which nothing is recognised: %s",
+                "%s has no segments, or more than fit, of %d of %d utterances, in which nothing is recognised: %s",
                 *(segments, len(missing), len(self.cuts), " ".join(missing[:20])),
             )
-        self.heard = [cut for cut in self.cuts if cut.id in self.segments]
         if not self.heard:
             raise SpeechkitError(f"{segments} has segments of no utterance of {cuts}; make them from these cuts")
         self.dataset = model.dataset(Cmvn.load(cuts.with_name("cmvn.safetensors")))
         self.frame_shift = float(self.heard[0].features.frame_shift)
         self.not_said = torch.ones(len(model.vocabulary), dtype=torch.bool, device=device)
         self.not_said[model.vocabulary.single] = False
+
+    def _fits(self, cut: Any) -> bool:
+        found = self.segments.get(cut.id)
+        return found is not None and self.model.takes(len(found), cut.features.num_frames)
 
     def references(self) -> dict[str, list[str]]:
         """The characters of each utterance."""

@@ -53,12 +53,13 @@ class BertAsrTask:
         self.batches = TrainingBatches(train, self.dataset, model.config.batches, seed, world.rank, world.size)
 
     def _usable(self, cuts: Path, segments: Path) -> tuple[Any, dict[str, Times]]:
-        """The cuts that have a segment for each character, no more than frames, and what segments there are."""
+        """The cuts that have a segment for each character, no more than fit, and what segments there are."""
         found = read_segments(segments)
 
         def fits(cut: Any) -> bool:
             count = len(characters(text_fields(cut)))
-            return 0 < count <= cut.num_frames and len(found.get(cut.id, ())) == count
+            whole = count > 0 and len(found.get(cut.id, ())) == count
+            return whole and self.model.takes(count, cut.features.num_frames)
 
         kept, _ = keep_trainable(load_cuts(cuts), fits, f"without a segment in {segments} for each character")
         limit = self.model.config.batches.max_duration

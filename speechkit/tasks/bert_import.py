@@ -12,8 +12,9 @@ from speechkit.interop.reference import TOLERANCE, Outputs, largest_difference
 from speechkit.models.text_bert import TextBert, TextBertConfig
 from speechkit.nn.lengths import Packing
 from speechkit.tasks.model_comparison import require_free
-from speechkit.tasks.text_bert import TASK, TextBertModel, TextBertTrainConfig
+from speechkit.tasks.text_bert import TextBertModel, TextBertTrainConfig
 from speechkit.text.bert_vocabulary import BertVocabulary
+from speechkit.train.checkpoint import TASK
 
 log = logging.getLogger(__name__)
 VOCABULARY = "vocab.txt"

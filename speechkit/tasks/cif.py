@@ -14,7 +14,6 @@ from torch.nn.utils.rnn import pad_sequence
 from speechkit.align.characters import Spans
 from speechkit.align.forced import Timing
 from speechkit.common.errors import SpeechkitError
-from speechkit.common.files import read_json
 from speechkit.config.load import from_dict, to_dict
 from speechkit.data.batches import (
     Batch,
@@ -32,11 +31,11 @@ from speechkit.features.cmvn import Cmvn, CmvnStats
 from speechkit.losses.cif import cif_loss, running_targets
 from speechkit.metrics.segments import score_segments
 from speechkit.models.cif import Cif, CifConfig, fire
-from speechkit.train.checkpoint import MODEL, load_module, save_folder
+from speechkit.train.checkpoint import MODEL, TASK, load_module, read_document, save_folder
 from speechkit.train.distributed import World
 from speechkit.train.trainer import TrainConfig, Validation
 
-NAME, TASK = "cif", "task.json"
+NAME = "cif"
 SECONDS_PER_BATCH = 200.0
 
 
@@ -118,9 +117,7 @@ class CifModel:
         Raises:
             SpeechkitError: the folder holds no such model, or a damaged one.
         """
-        document = read_json(folder / TASK) if (folder / TASK).is_file() else {}
-        if document.get("task") != NAME:
-            raise SpeechkitError(f"{folder} is not a boundary predictor; `speechkit cif` writes one to OUT/final")
+        document = read_document(folder, NAME, "is not a boundary predictor; `speechkit cif` writes one to OUT/final")
         config = from_dict(CifTrainingConfig, document["config"], str(folder / TASK))
         overall = CmvnStats.from_state(document["cmvn"]) if document["cmvn"] else None
         model = cls(config, Cmvn(overall), document["frame_shift"])

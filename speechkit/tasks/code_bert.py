@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from speechkit.common.errors import SpeechkitError
-from speechkit.common.files import read_json
 from speechkit.config.load import from_dict, to_dict
 from speechkit.data.batches import name_utterances
 from speechkit.data.labels import UNKNOWN, LabelFile
@@ -20,12 +19,12 @@ from speechkit.lm.token_file import SentenceBatch, SentenceBatches, batches_by_l
 from speechkit.models.code_bert import CodeBert, CodeStackConfig
 from speechkit.nn.masking import SpanMaskConfig
 from speechkit.nn.prediction import PredictionLoss
-from speechkit.train.checkpoint import MODEL, load_module, save_folder
+from speechkit.train.checkpoint import MODEL, TASK, load_module, read_document, save_folder
 from speechkit.train.distributed import World
 from speechkit.train.trainer import TrainConfig, Validation
 
 log = logging.getLogger(__name__)
-NAME, TASK = "code-bert", "task.json"
+NAME = "code-bert"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +90,9 @@ class CodeBertModel:
         Raises:
             SpeechkitError: the folder holds no BERT over codes, or a damaged one.
         """
-        document = read_json(folder / TASK) if (folder / TASK).is_file() else {}
-        if document.get("task") != NAME:
-            raise SpeechkitError(f"{folder} is not a BERT over codes; `speechkit code-bert` writes one to OUT/final")
+        document = read_document(
+            folder, NAME, "is not a BERT over codes; `speechkit code-bert` writes one to OUT/final"
+        )
         model = cls(from_dict(CodeBertConfig, document["config"], str(folder / TASK)), Codes(**document["codes"]))
         load_module(model.module, folder / MODEL)
         return model

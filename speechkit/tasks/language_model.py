@@ -19,12 +19,11 @@ from speechkit.lm.token_file import SentenceBatch, SentenceBatches, TokenFile, b
 from speechkit.lm.transformer_lm import TransformerLm
 from speechkit.lm.units import Unit, Units, learn_units
 from speechkit.nn.transformer import StackConfig
-from speechkit.train.checkpoint import MODEL, load_module, save_folder
+from speechkit.train.checkpoint import MODEL, TASK, load_module, read_document, save_folder
 from speechkit.train.distributed import World
 from speechkit.train.trainer import TrainConfig, Validation
 
 log = logging.getLogger(__name__)
-TASK = "task.json"
 SCORED_TOKENS, SCORED_LOGITS = 8192, 1 << 26  # at most in a batch of which no activations are kept
 
 
@@ -119,10 +118,7 @@ def model_name(folder: Path) -> str:
 
 
 def _document(folder: Path) -> dict[str, Any]:
-    document: dict[str, Any] = read_json(folder / TASK) if (folder / TASK).is_file() else {}
-    if document.get("task") != "lm":
-        raise SpeechkitError(f"{folder} is not a neural language model; `speechkit lm` writes one to OUT/final")
-    return document
+    return read_document(folder, "lm", "is not a neural language model; `speechkit lm` writes one to OUT/final")
 
 
 @dataclass(frozen=True)

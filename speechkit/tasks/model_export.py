@@ -29,9 +29,9 @@ from speechkit.interop.reference import TOLERANCE, of_transformers
 from speechkit.models.speech_encoder import SpeechEncoderConfig
 from speechkit.nn.waveform import ExtractorConfig
 from speechkit.tasks.model_comparison import outputs, require_equal, require_free, speech
-from speechkit.tasks.pretrain import TASK, Method, fine_tunable, load_pretrained
+from speechkit.tasks.pretrain import Method, fine_tunable, load_pretrained
 from speechkit.tasks.recognizer import Recognizer
-from speechkit.train.checkpoint import MODEL, load_tensors
+from speechkit.train.checkpoint import MODEL, TASK, load_tensors
 
 log = logging.getLogger(__name__)
 

@@ -21,12 +21,13 @@ from speechkit.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig
 from speechkit.models.wav2vec2 import Wav2Vec2Config
 from speechkit.nn.quantise import QuantiserConfig
 from speechkit.tasks.model_comparison import fill, outputs, require_equal, require_free, speech
-from speechkit.tasks.pretrain import TASK, PretrainConfig, save_pretrained
+from speechkit.tasks.pretrain import PretrainConfig, save_pretrained
 from speechkit.tasks.recognizer import CtcConfig, Recognizer
 from speechkit.text.lang import Lang
 from speechkit.text.lexicon import Lexicon
 from speechkit.text.lines import numbered_lines
 from speechkit.text.tokens import BLANK, WORD_BOUNDARY, TokenTable
+from speechkit.train.checkpoint import TASK
 
 log = logging.getLogger(__name__)
 Format = Literal["huggingface", "torchaudio", "fairseq"]

@@ -25,12 +25,11 @@ from speechkit.models.pretraining import Collapse, EncoderConfig, PretrainLoss
 from speechkit.models.speech_encoder import SpeechEncoderConfig
 from speechkit.models.wav2vec import Wav2Vec, Wav2VecConfig
 from speechkit.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
-from speechkit.train.checkpoint import MODEL, load_tensors, save_folder
+from speechkit.train.checkpoint import MODEL, TASK, load_tensors, save_folder
 from speechkit.train.distributed import World
 from speechkit.train.trainer import TrainConfig, Validation
 
 log = logging.getLogger(__name__)
-TASK = "task.json"
 Method = Literal["wav2vec2", "hubert", "cpc", "wav2vec", "supervised"]
 SYSTEMS: dict[Method, Any] = {
     "wav2vec2": Wav2Vec2,

@@ -30,10 +30,8 @@ from speechkit.tasks.objective import LossName
 from speechkit.tasks.pretrain import fine_tunable, load_pretrained
 from speechkit.text.lang import Lang
 from speechkit.text.phones import fold
-from speechkit.train.checkpoint import MODEL, load_module, save_folder
+from speechkit.train.checkpoint import MODEL, TASK, load_module, save_folder
 from speechkit.train.trainer import TrainConfig
-
-TASK = "task.json"
 
 
 def _channel_mask() -> SpanMaskConfig:

@@ -22,9 +22,9 @@ from speechkit.models.pretraining import EncoderConfig, Hidden
 from speechkit.models.wav2vec import Wav2VecEncoderConfig
 from speechkit.tasks.code_bert import NAME as CODE_BERT
 from speechkit.tasks.objective import LossName
-from speechkit.tasks.pretrain import TASK, load_encoder
+from speechkit.tasks.pretrain import load_encoder
 from speechkit.tasks.recognizer import Recognizer
-from speechkit.train.checkpoint import MODEL
+from speechkit.train.checkpoint import MODEL, TASK
 
 LEAST_DEVIATION = 1e-3  # of a cepstrum that does not change
 CPU = torch.device("cpu")

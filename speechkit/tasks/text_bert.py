@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from speechkit.common.errors import SpeechkitError
-from speechkit.common.files import read_json
 from speechkit.config.load import from_dict, to_dict
 from speechkit.data.alignments import read_spoken
 from speechkit.lm.character_text import CharacterText, Prefixes, last_places
@@ -29,12 +28,12 @@ from speechkit.models.text_bert import TextBert, TextBertConfig
 from speechkit.nn.prediction import PredictionLoss, prediction_loss
 from speechkit.text.bert_vocabulary import BertVocabulary
 from speechkit.text.lines import numbered_lines
-from speechkit.train.checkpoint import MODEL, load_module, save_folder
+from speechkit.train.checkpoint import MODEL, TASK, load_module, read_document, save_folder
 from speechkit.train.distributed import World
 from speechkit.train.trainer import TrainConfig, Validation
 
 log = logging.getLogger(__name__)
-NAME, TASK = "bert", "task.json"
+NAME = "bert"
 Objective = Literal["masked", "prefix"]
 
 
@@ -80,12 +79,11 @@ class TextBertModel:
         Raises:
             SpeechkitError: the folder holds no BERT over characters, or a damaged one.
         """
-        document = read_json(folder / TASK) if (folder / TASK).is_file() else {}
-        if document.get("task") != NAME:
-            raise SpeechkitError(
-                f"{folder} is not a BERT over characters; `speechkit bert` writes one to OUT/final, `speechkit import "
-                "--format bert` reads one of Hugging Face"
-            )
+        complaint = (
+            "is not a BERT over characters; `speechkit bert` writes one to OUT/final, `speechkit import --format bert` "
+            "reads one of Hugging Face"
+        )
+        document = read_document(folder, NAME, complaint)
         config = from_dict(TextBertTrainConfig, document["config"], str(folder / TASK))
         model = cls(config, BertVocabulary(document["vocabulary"]))
         load_module(model.module, folder / MODEL)

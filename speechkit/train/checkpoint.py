@@ -15,6 +15,7 @@ from speechkit.common.errors import SpeechkitError
 from speechkit.common.files import disk_errors, read_json
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+TASK = "task.json"  # what a model is, beside its weights
 NAME = re.compile(r"update-(\d{8})")
 
 
@@ -46,6 +47,18 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
         raise SpeechkitError(
             f"cannot write {path} ({error}); free some space and run the same command again"
         ) from error
+
+
+def read_document(folder: Path, task: str, complaint: str) -> dict[str, Any]:
+    """What `save_folder` wrote beside the weights of a model of one task.
+
+    Raises:
+        SpeechkitError: the folder holds no such model; `complaint` follows its name and says what writes one.
+    """
+    document: dict[str, Any] = read_json(folder / TASK) if (folder / TASK).is_file() else {}
+    if document.get("task") != task:
+        raise SpeechkitError(f"{folder} {complaint}")
+    return document
 
 
 def load_module(module: nn.Module, path: Path) -> None:

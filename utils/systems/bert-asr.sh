@@ -3,7 +3,7 @@
 # (BERT-LM), then to hear its segment of the audio too (Huang et al. 2021). It is trained on the segments of stage 3 and
 # recognises in those of --alignment: oracle (of stage 3, with the reference), linear (equal division), ctc (the best path
 # of a CTC model) or cif (a learned predictor of boundaries).
-# The recipe sets: encoder alignment bert heard layer data lang hmm labelled pretrained bert_config bert_overrides exp
+# The recipe sets: encoder alignment bert data lang hmm features labelled pretrained bert_config bert_overrides exp
 # config overrides seed, and what utils/training.sh wants
 
 if [[ -z ${encoder-} ]]; then

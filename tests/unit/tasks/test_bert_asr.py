@@ -86,6 +86,24 @@ def test_there_are_as_many_characters_as_segments(recipe: Path, trained: Path, t
     }
 
 
+def test_more_segments_than_fit_stop_one_utterance_and_not_the_set(
+    recipe: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """More than the 58 frames, and more than the 8 positions of the BERT leave beside [CLS]."""
+    known = dict(read_segments(recipe / "oracle" / "segments_test.jsonl.gz"))
+    first, second, *others = known
+    segments = dict.fromkeys(others, SEGMENTS)
+    segments |= {
+        first: [(0.001 * n, 0.001 * (n + 1)) for n in range(60)],
+        second: [(0.05 * n, 0.05 * (n + 1)) for n in range(8)],
+    }
+    write_segments(tmp_path / "segments_test.jsonl.gz", segments.items())
+    assert decode(recipe, trained, tmp_path / "segments_test.jsonl.gz", tmp_path / "out") == 0
+    assert "more than fit, of 2 of 10 utterances" in capsys.readouterr().err
+    found = dict(line.partition(" ")[::2] for line in (tmp_path / "out" / "hyp.txt").read_text().splitlines())
+    assert {name for name, text in found.items() if not text} == {first, second}
+
+
 def test_a_random_bert_keeps_sizes_and_characters_alone(recipe: Path, tmp_path: Path) -> None:
     words = ["--set", "train.max_updates=1", "--set", "train.schedule.peak=1e-9"]
     saved = TextBertModel.load(recipe / "bert").module.state_dict()["tokens.weight"]
