@@ -96,6 +96,8 @@ def _updated(exp: Path, published: Sequence[Paper], out: Path) -> tuple[int, int
 def measured_rows(exp: Path) -> Iterator[Row]:
     """One line for each result.json below `exp` whose folder, or one above it, holds a run.json."""
     for path in sorted(exp.rglob("result.json")):
+        if any(part.startswith(".") for part in path.relative_to(exp).parts):
+            continue  # what a step that is being made again has set aside
         run = next((each for each in _folders_up(path.parent, exp) if (each / "run.json").exists()), None)
         if run is None:
             log.warning("%s left out: no run.json above it says how it was made; run the training stage again", path)

@@ -130,6 +130,13 @@ def test_result_without_origin_is_left_out_with_a_warning(recipe, capsys):
     assert not (recipe / "RESULTS.md").exists()
 
 
+def test_what_a_step_has_set_aside_is_no_result(recipe):
+    add(recipe)
+    add(recipe, decode=".decode_test.before", result={"rate": 50.0})
+    assert write(recipe) == 0
+    assert [row["Rate %"] for row in read_rows(recipe / "RESULTS.md")] == ["12.35"]
+
+
 def test_bad_input_is_one_line(recipe, capsys):
     assert write(recipe) == 1
     assert "exp does not exist" in capsys.readouterr().err
