@@ -13,9 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for audio and text.txt; recordings stay")
     parser.add_argument(
         "--setting",
-        choices=("matched", "unmatched"),
+        choices=("matched", "unmatched", "audio"),
         required=True,
-        help="matched: text and audio of all utterances, the text shuffled; unmatched: no sentence is in both",
+        help="matched: text and audio of all utterances, the text shuffled; unmatched: no sentence is in both; audio: "
+        "no text, which comes from elsewhere",
     )
     parser.add_argument("--field", default="text", help="what becomes text: text, or phones as TIMIT has them")
     parser.add_argument(
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
 
     if not 0 < args.text_share < 1:
         raise UsageError(f"--text-share lies between 0 and 1, not at {args.text_share:g}")
-    share = args.text_share if args.setting == "unmatched" else None
+    share = {"matched": None, "unmatched": args.text_share, "audio": 0.0}[args.setting]
     found = unpair(args.source, args.out, args.field, share, args.seed)
     log.info(
         "audio of %d utterances without transcripts, text of %d, %d sentences in both, are in %s",

@@ -41,7 +41,8 @@ def unpair(data: Path, out: Path, field: str, text_share: float | None, seed: in
     Args:
         field: of the supervisions: "text", or a custom one such as "phones".
         text_share: of the utterances, so many (less than 1) go to the text, sentence by sentence: a sentence that
-            several speakers read is on one side. None takes all for both: the matched setting.
+            several speakers read is on one side; of none, 0, there is no text. None takes all for both: the matched
+            setting.
 
     Raises:
         SpeechkitError: no training set, no such field, or too few sentences for two parts.
@@ -53,13 +54,14 @@ def unpair(data: Path, out: Path, field: str, text_share: float | None, seed: in
             f"{train} holds {'an utterance without its words' if sentences else 'no cut'}; prepare it again"
         )
     chosen = set(sentences) if text_share is None else drawn(sentences, text_share, seed)
-    if not chosen or (text_share is not None and len(chosen) == len(sentences)):
+    if text_share != 0 and (not chosen or (text_share is not None and len(chosen) == len(sentences))):
         raise SpeechkitError(f"{train} has {len(sentences)} sentences, too few for audio and text; take more data")
     lines = [_line(cut, field, train) for cut in read_cuts(train) if sentence_of(cut) in chosen]
     random.Random(derive(seed, "order of text")).shuffle(lines)
     _copy_rest(data, out)
-    write_cuts(out / TEXT_CUTS, (cut for cut in read_cuts(train) if sentence_of(cut) in chosen))
-    write_text(out / TEXT, "".join(f"{line}\n" for line in lines))
+    if lines:
+        write_cuts(out / TEXT_CUTS, (cut for cut in read_cuts(train) if sentence_of(cut) in chosen))
+        write_text(out / TEXT, "".join(f"{line}\n" for line in lines))
     kept = {sentence for sentence in sentences if text_share is None or sentence not in chosen}
     write_cuts(out / TRAIN, (labelled_with(cut, {}) for cut in read_cuts(train) if sentence_of(cut) in kept))
     return Unpaired(sum(sentences[each] for each in kept), len(lines), len(kept & chosen))

@@ -1,6 +1,7 @@
 """Stored hidden states pooled into segments: what wav2vec-U's generator reads (Baevski et al. 2021, section 3.2).
 
-Clusters and principal components are fitted on the training set, in one pass that keeps sums and an even sample.
+Clusters and principal components are fitted on the training set, in one pass that keeps sums and an even sample. A small
+model's clusters change within phones too, so segments may come from the spectrum instead.
 Frames of a set are pooled part by part, so that memory does not grow with it and a killed run goes on.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from speechkit.cluster.kmeans import KMeansConfig, Sample, assign, fit
+from speechkit.cluster.merging import merged_segments
 from speechkit.cluster.pca import Moments, Pca, check_size
 from speechkit.cluster.pooling import Spans, pair_means, pair_spans, segment_means, segments
 from speechkit.common.errors import SpeechkitError
@@ -33,30 +35,45 @@ from speechkit.data.parallel import parallel_map
 from speechkit.data.parts import CUTS, Part, run_parts
 from speechkit.data.shards import FeatureWriter, speaker_of_row
 from speechkit.data.silence import SILENCE
+from speechkit.data.waveforms import read_cut
 from speechkit.features.cmvn import Cmvn, CmvnStats
+from speechkit.tasks.sources import LogMelEnergies
 from speechkit.train.checkpoint import load_tensors
 
 log = logging.getLogger(__name__)
 POOL, ORIGIN = "pool.safetensors", "pool.json"
 STORAGE, SPANS, STATISTICS = ".lca", ".spans.jsonl.gz", ".cmvn.safetensors"
 TOGETHER = 16  # utterances whose products are summed up at a time
+SPECTRUM_SHIFT = 0.01  # seconds
 TICK_POWER = -10  # values are rounded to multiples of 2 to the power of it
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolConfig:
-    """`pca` components, `clusters` of raw frames whose changes are boundaries, from at most `max_points` frames drawn
-    evenly, and with `pairs` means of each two neighbouring segments."""
+    """What is pooled.
+
+    Attributes:
+        pca: principal components.
+        clusters: of raw frames, from at most `max_points` of these, drawn evenly.
+        boundaries: where the cluster changes, or where neighbouring frames of the spectrum were not merged: of log-mel
+            energies, normalised over the utterance and of unit length, 100 a second.
+        merge_cost: of the last merger, as of `merged_segments`.
+        pairs: take means of each two neighbouring segments.
+    """
 
     pca: int = 512
     clusters: int = 128
     max_points: int = 400_000
+    boundaries: Literal["clusters", "spectrum"] = "clusters"
+    merge_cost: float = 1.3
     pairs: bool = True
 
     def __post_init__(self) -> None:
         if self.pca < 1 or self.clusters < 2 or self.max_points < self.clusters:
             raise ValueError("pca must be at least 1, clusters at least 2, max_points no fewer than clusters")
+        if self.merge_cost < 0:
+            raise ValueError(f"merge_cost must not be negative, not {self.merge_cost:g}")
 
 
 @dataclass(frozen=True)
@@ -88,7 +105,7 @@ def pool(data: Path, out: Path, config: PoolConfig, seed: int, nj: int, sets: Se
 
     They are stored as `speechkit features` stores them, with `cmvn.safetensors`; `pool.safetensors` has components and
     centres, `pool.json` their origin. `spans_<set>.jsonl.gz` says of each cut which `frames` (first, behind the last)
-    each vector is of, and which `segments` (the same, and the cluster) these are made of.
+    of `shift` seconds each vector is of, and which `segments` (the same, and the cluster) these are made of.
 
     Raises:
         SpeechkitError: no training set, sets whose silence or features differ, more components than values, or too few
@@ -98,7 +115,7 @@ def pool(data: Path, out: Path, config: PoolConfig, seed: int, nj: int, sets: Se
         raise SpeechkitError(f"{data} has no cuts_train.jsonl.gz, on which clusters are fitted; correct --data")
     kind, frames = _inspected(data, sets)
     _fitted(data, out, config, seed, nj, kind, frames)
-    work = Pooling(out, hashlib.sha256((out / POOL).read_bytes()).hexdigest(), config.pairs)
+    work = Pooling(out, hashlib.sha256((out / POOL).read_bytes()).hexdigest(), config)
     found, table = {}, Cmvn()
     for name in sets:
         parts = run_parts(work, data / f"cuts_{name}.jsonl.gz", out / "storage" / name, nj, f"pooling of {name}")
@@ -117,7 +134,7 @@ class Pooling:
 
     folder: Path
     digest: str
-    pairs: bool
+    config: PoolConfig
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -126,7 +143,7 @@ class Pooling:
 
     def settings(self) -> Any:
         """All that pooled features depend on."""
-        return [self.digest, self.pairs, TICK_POWER]
+        return [self.digest, to_dict(self.config), TICK_POWER]
 
     def __call__(self, part: Part) -> dict[str, Any]:
         """Write features, cuts, spans and statistics."""
@@ -136,29 +153,64 @@ class Pooling:
         figures = {"seconds": 0.0, "frames": 0, "segments": 0, "pooled": 0}
         with atomic_path(part.path(STORAGE)) as storage, FeatureWriter(storage, tick_power=TICK_POWER) as writer:
             for row in part.rows():
-                frames = Spoken(row).features()
-                labels = assign(frames, centres)[0].numpy()
-                parts, spans, vectors = pooled(frames, labels, pca, self.pairs)
+                found = self.segmented(Spoken(row), centres)
+                spans, vectors = pooled(found.frames, found.segments, pca, self.config.pairs)
                 table.add(speaker_of_row(row), CmvnStats.of(vectors))
-                shift = row["duration"] / len(vectors)
-                row["features"] = writer.store(row, vectors, part.path(STORAGE), "pooled", shift)
+                row["features"] = writer.store(row, vectors, part.path(STORAGE), "pooled", row["duration"] / len(vectors))
                 rows.append(row)
-                named = np.column_stack([parts, labels[parts[:, 0]]])
-                places.append({"id": row["id"], "frames": spans.tolist(), "segments": named.tolist()})
-                counts = (row["duration"], len(frames), len(parts), len(spans))
+                named = np.column_stack([found.segments, found.clusters])
+                place = {"id": row["id"], "shift": found.shift, "frames": spans.tolist(), "segments": named.tolist()}
+                places.append(place)
+                counts = (row["duration"], len(found.frames), len(found.segments), len(spans))
                 figures = {name: figures[name] + count for name, count in zip(figures, counts, strict=True)}
         table.save(part.path(STATISTICS))
         write_lines(part.path(SPANS), places)
         write_lines(part.path(CUTS), rows)
         return figures
 
+    def segmented(self, spoken: Spoken, centres: Tensor) -> "Segmented":
+        """The stored frames of a cut with segments of one kind or the other."""
+        frames, shift = spoken.features(), float(spoken.row["features"]["frame_shift"])
+        if self.config.boundaries == "clusters":
+            labels = assign(frames, centres)[0].numpy()
+            parts = segments(labels)
+            return Segmented(frames, shift, parts, labels[parts[:, 0]])
+        energies = _spectrum(spoken)
+        times = (torch.arange(len(energies)) + 0.5) * SPECTRUM_SHIFT
+        frames = frames[(times / shift).long().clamp(max=len(frames) - 1)]
+        parts = merged_segments(torch.nn.functional.normalize(energies, dim=1), self.config.merge_cost)
+        return Segmented(frames, SPECTRUM_SHIFT, parts, assign(segment_means(frames, parts), centres)[0].numpy())
 
-def pooled(frames: Tensor, labels: npt.NDArray[np.integer], pca: Pca, pairs: bool) -> tuple[Spans, Spans, Tensor]:
-    """Segments `(R, 2)` of `frames (T, D)` with cluster `labels (T,)`, and the spans `(S, 2)` of the vectors `(S, K)`
-    that they are pooled into; the mean of components is that of frames along them."""
-    parts = segments(labels)
+
+@dataclass(frozen=True)
+class Segmented:
+    """Frames `(T, D)`, `shift` seconds each, with `segments (R, 2)` of them and the cluster `(R,)` of each."""
+
+    frames: Tensor
+    shift: float
+    segments: Spans
+    clusters: npt.NDArray[np.int64]
+
+
+def _spectrum(spoken: Spoken) -> Tensor:
+    """Log-mel energies of all of a cut: frame t is of the time from t to t + 1 shifts.
+
+    A window's middle is 12.5 ms behind the beginning of its frame, hence one more frame in front.
+    """
+    source = LogMelEnergies(normalise=True)
+    samples = read_cut(spoken.cut, source.sampling_rate, 0, round(spoken.duration * source.sampling_rate))
+    (energies,) = source([torch.from_numpy(samples)])
+    if not len(energies):
+        raise SpeechkitError(f"cut {spoken.id} is shorter than a frame of the spectrum; leave it out")
+    behind = max(0, round(spoken.duration / SPECTRUM_SHIFT) - len(energies) - 1)
+    return torch.cat([energies[:1], energies, energies[-1:].expand(behind, -1)])
+
+
+def pooled(frames: Tensor, parts: Spans, pca: Pca, pairs: bool) -> tuple[Spans, Tensor]:
+    """Spans `(S, 2)` of the vectors `(S, K)` that segments `parts (R, 2)` of `frames (T, D)` are pooled into; the mean of
+    components is that of frames along them."""
     vectors = pca(segment_means(frames, parts))
-    return (parts, pair_spans(parts), pair_means(vectors)) if pairs else (parts, parts, vectors)
+    return (pair_spans(parts), pair_means(vectors)) if pairs else (parts, vectors)
 
 
 def _inspected(data: Path, sets: Sequence[str]) -> tuple[Kind, int]:
@@ -201,7 +253,7 @@ def _fitted(data: Path, out: Path, config: PoolConfig, seed: int, nj: int, kind:
         "features": hashlib.sha256(manifest.read_bytes()).hexdigest(),
         "silence": kind.silence,
         "frame_shift": kind.frame_shift,
-        "config": to_dict(config),
+        "config": {name: getattr(config, name) for name in ("pca", "clusters", "max_points")},
         "seed": seed,
     }
     if (out / ORIGIN).exists() and (out / POOL).exists() and read_json(out / ORIGIN)["origin"] == origin:

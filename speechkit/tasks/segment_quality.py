@@ -95,7 +95,7 @@ def _judge(data: Path, pooled: Path, name: str, phones: Mapping[str, Spoken], cl
                 f"cut {cut.id} lasts {cut.duration:.2f} s, aligned {spoken.duration:.2f} s; leave out --alignments, as "
                 "times do not hold where silence was removed"
             )
-        shift, items = float(cut.row["features"]["frame_shift"]), spoken.labels("phone") or []
+        shift, items = float(row["shift"]), spoken.labels("phone") or []
         times = _edges(items, cut.duration)
         quality.segments += _detected(times, [first for first, _, _ in row["segments"]], shift)
         quality.pooled += _detected(times, [first for first, _ in row["frames"]], shift)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
@@ -101,7 +102,7 @@ def test_vectors_are_those_of_loops(data: Path, tmp_path: Path, pairs: bool) -> 
                     spans.append(spans[-1])
                 vectors = [(one + other) / 2 for one, other in zip(vectors[::2], vectors[1::2], strict=True)]
                 spans = [[one[0], other[1]] for one, other in zip(spans[::2], spans[1::2], strict=True)]
-            assert (row["id"], row["frames"]) == (cut.id, spans)
+            assert (row["id"], row["shift"], row["frames"]) == (cut.id, SHIFT, spans)
             (found,) = stored_features([cut])
             assert found.shape == (len(vectors), 4) == (cut.features.num_frames, cut.features.num_features)
             np.testing.assert_allclose(found.numpy(), vectors, atol=2**-11 + 1e-4)
@@ -190,3 +191,30 @@ def test_wrong_input_is_one_line(data: Path, tmp_path: Path, capsys: pytest.Capt
     assert "--out must be another folder" in capsys.readouterr().err
     assert pool(data, tmp_path / "out", "--alignments", dev) == 1
     assert "leave out --alignments, as times do not hold where silence was removed" in capsys.readouterr().err
+
+
+def test_segments_of_the_spectrum(tmp_path: Path) -> None:
+    """Two tones and their changes: hidden states of 20 ms are pooled between them, at a hundredth of a second."""
+    rate, pieces = 16000, [(440.0, 0.3), (2000.0, 0.25), (440.0, 0.2)]
+    wave = np.concatenate([np.sin(2 * np.pi * hertz * np.arange(int(s * rate)) / rate) for hertz, s in pieces])
+    noise = np.random.default_rng(0).normal(0, 1e-3, len(wave))
+    soundfile.write(tmp_path / "tones.wav", 0.5 * wave + noise, rate)
+    recording = Recording("tones", [AudioSource("file", [0], str(tmp_path / "tones.wav"))], rate, len(wave), 0.75)
+    said = SupervisionSegment("tones", "tones", 0, 0.75, speaker="a")
+    row = MonoCut("tones", 0, 0.75, 0, [said], recording=recording, custom={"silence": "none"}).to_dict()
+    frames = torch.arange(37.0).unsqueeze(1) * torch.ones(1, 3) + torch.eye(3).repeat(13, 1)[:37]
+    with FeatureWriter(tmp_path / "train.lca", tick_power=-8) as writer:
+        row["features"] = writer.store(row, frames, tmp_path / "train.lca", "layer-1", SHIFT)
+    write_lines(tmp_path / "cuts_train.jsonl.gz", [row])
+    settings = ("--set", "boundaries=spectrum", "--no-pairs", "--pca", "3", "--set", "merge_cost=10")
+    assert pool(tmp_path, tmp_path / "out", *settings) == 0
+    (line,) = read_lines(tmp_path / "out/spans_train.jsonl.gz")
+    assert line["shift"] == 0.01
+    edges = [first for first, _ in line["frames"]]
+    assert edges[0] == 0
+    assert np.abs(np.array(edges[1:]) - [30, 55]).max() <= 1
+    (found,) = frames_of(tmp_path / "out", "train")
+    tensors = load_tensors(tmp_path / "out/pool.safetensors")
+    spread = [frames[min(36, int((at + 0.5) / 2))] for at in range(75)]
+    first = torch.stack(spread[: edges[1]]).mean(0) - tensors["mean"]
+    np.testing.assert_allclose(found[0], tensors["components"] @ first, atol=1e-2)
