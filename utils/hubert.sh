@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 # Pre-training of HuBERT: clusters of cepstra, then of its own hidden states, are what it predicts on masked waveforms.
 # Sets last_iteration, of as many as --clusters has numbers.
 # The recipe sets: unlabelled pretrained pretrain_config pretrain_overrides clusters cepstra layer nj seed

@@ -10,6 +10,7 @@
 #                        --keep: expensive, so after a change it stops the recipe and says so
 #   always [--needs PATH]... -- COMMAND...           runs whenever its stage does
 #   language_models TEXT                             in stage 2: those of --lm, --decode and --rescore, learned from TEXT
+#   unpaired_data, unpaired_stages                   stages 0 to 2 of systems without transcripts, from utils/unpaired.sh
 #   alignment_stage                                  stage 3, from utils/alignment.sh
 #   labelled_part                                    in stage 1: the part of the training set that --labels leaves
 #   take_features DIR                                the features that a system trains on and decodes from
@@ -49,6 +50,8 @@ export PYTHONUTF8=1               # file names are UTF-8 in Python too, whatever
 . "$SPEECHKIT_ROOT/utils/dry_run.sh"
 # shellcheck source=utils/features.sh
 . "$SPEECHKIT_ROOT/utils/features.sh"
+# shellcheck source=utils/unpaired.sh
+. "$SPEECHKIT_ROOT/utils/unpaired.sh"
 # shellcheck source=utils/language_models.sh
 . "$SPEECHKIT_ROOT/utils/language_models.sh"
 # shellcheck source=utils/sweep.sh
@@ -67,7 +70,7 @@ system_names() {
 
 # shellcheck disable=SC2034       # recipes and systems use them
 {
-    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 code_features=bert bert_config='' bert_layer=4 rounds=2 student=scratch nj=1 jobs='' sweep='' results=RESULTS.md decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
+    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 code_features=bert bert_config='' bert_layer=4 rounds=2 student=scratch ssl='' ssl_layer='' gans=5 nj=1 jobs='' sweep='' results=RESULTS.md decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
     force=false dry_run=false help=false
     lm_name=''                    # of --lm, if it is one
     search=wfst                   # the search with the language model
@@ -97,6 +100,9 @@ option set_bert key=value "vq-wav2vec, bert-asr: change one value of it; may be 
 option bert_layer int:1.. "vq-wav2vec: layer of BERT that the acoustic model reads, counted from 1"
 option rounds int:1.. "pseudo-label: rounds of labelling and training, fewer if dev gets worse"
 option student one-of:scratch,continue "pseudo-label: train each student from the start, or from its teacher's weights"
+option ssl path "wav2vec-u: pre-trained model that hears, as one of speechkit import (default: HuBERT, trained on the audio)"
+option ssl_layer int:1.. "wav2vec-u: its layer whose hidden states are pooled, counted from 1 (default: 2 of the HuBERT trained here, 15 of --ssl)"
+option gans int:1.. "wav2vec-u: generators to choose from, with the seeds from --seed on"
 option nj int:1.. "number of parallel processes"
 option decode one-of:greedy,beam,wfst,both "how to decode: without LM, by beam search or on a graph of lexicon and LM (both: greedy, wfst)"
 option lm "file-or:none,4gram$(neural_lm_names)" "language model of the search: none (greedy), a word 4-gram or neural model of stage 2, for beam search, or an n-gram in ARPA format (default: the n-gram of stage 2)"
@@ -208,6 +214,7 @@ begin() {
     if [[ $mode == run ]]; then
         parse_options "$@"
     fi
+    check_system
     choose_search
     if [[ $rescore != none && $decode == greedy ]]; then
         usage_error "--rescore $rescore needs a search for n-best lists: take --decode beam, wfst or both"
@@ -251,12 +258,22 @@ begin() {
     fi
 }
 
+# A system that needs more than the recipe has is refused before any stage.
+check_system() {
+    if [[ $system == bert-asr && -z ${option_types[encoder]-} ]]; then
+        usage_error "--system bert-asr reads characters; of the recipes egs/aishell has them"
+    elif [[ $system == wav2vec-u && -z ${option_types[text]-} ]]; then
+        usage_error "--system wav2vec-u learns from audio and text that are not paired; of the recipes egs/timit has them"
+    fi
+}
+
 # A wrong key or value shows at once, not when training starts.
 check_config() {
     local kind=train bert_kind=code-bert
-    if [[ $system == bert-asr ]]; then
-        kind=bert-asr bert_kind=bert
-    fi
+    case $system in
+        bert-asr) kind=bert-asr bert_kind=bert ;;
+        wav2vec-u) kind=gan ;;
+    esac
     if [[ -f $config ]] && { given config || ((${#overrides[@]} > 0)); }; then
         speechkit config --kind "$kind" --config "$config" "${overrides[@]}" >/dev/null || exit $?
     fi

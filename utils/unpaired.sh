@@ -1,25 +1,30 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# Audio and text that do not belong together, part of utils/recipe.sh: what systems without transcripts learn from. Nothing
-# behind stage 0 reads a transcript of the training set.
+# Audio and text that do not belong together, part of utils/recipe.sh: what systems without transcripts learn from. Behind
+# stage 0 nothing reads a transcript of the training set.
+# The recipe sets: text, the name of the setting
 
-# unpaired_data SETTING WORDS...: in stage 0, a step that leaves the audio of the training set without transcripts and,
-# unless SETTING is audio, a text. Sets unpaired, the folder of all that follows, and unlabelled, the audio.
+# unpaired_data SETTING FIELD [TEXT]: in stage 0, a step that leaves audio of the training set without transcripts and, unless
+# TEXT has sentences from elsewhere, the FIELD of transcripts as a text. Sets unpaired, the folder of all that follows.
 unpaired_data() {
-    unpaired=$data/unpaired-$text unlabelled=$unpaired/audio
-    step "$unlabelled" --needs "$data/valid" -- \
-        speechkit unpair --in "$data/valid" --out "$unlabelled" --setting "$1" "${@:2}" --seed "$seed"
+    unpaired=$data/unpaired-$text field=$2 sentences=${3:-$unpaired/audio/text.txt}
     SPEECHKIT_CORPUS+=", $text text"
+    step "$unpaired/audio" --needs "$data/valid" -- \
+        speechkit unpair --in "$data/valid" --out "$unpaired/audio" --setting "$1" --field "$field"
 }
 
-# unpaired_stages DETECTOR TEXT WORDS...: stages 1 and 2. Silence is taken out of the audio as DETECTOR finds it; TEXT becomes
-# phones as WORDS tell, with their n-gram. Sets lang, lm and ngram_text.
+# unpaired_stages DETECTOR WORDS...: stages 1 and 2, audio without what DETECTOR takes for silence, and the phones of the text
+# as WORDS tell, with their n-gram. Sets lang and lm.
 unpaired_stages() {
     stage 1 "audio: silence, by the same detector in all sets"
-    step "$unpaired/voiced" --needs "$unlabelled" -- \
-        speechkit silence --data "$unlabelled" --out "$unpaired/voiced" --detector "$1" --nj "$nj"
+    step "$unpaired/voiced" --needs "$unpaired/audio" -- \
+        speechkit silence --data "$unpaired/audio" --out "$unpaired/voiced" --detector "$1" --nj "$nj"
 
-    stage 2 "text: phones of sentences, n-gram model"
-    step "$unpaired/text" --needs "$2" -- speechkit unpaired-text --text "$2" --out "$unpaired/text" "${@:3}" --seed "$seed"
+    stage 2 "text: phones, n-gram model"
     lang=$unpaired/text/lang
-    language_models "$unpaired/text/phones.txt"
+    step "$unpaired/text" --needs "$sentences" -- \
+        speechkit unpaired-text --text "$sentences" --out "$unpaired/text" "${@:2}"
+    given ngram-order || ngram_order=4
+    lm=${lm:-$unpaired/text/lm.arpa}
+    step "$lm" --needs "$unpaired/text" -- \
+        speechkit ngram --text "$unpaired/text/phones.txt" --order "$ngram_order" --out "$lm"
 }

@@ -16,8 +16,8 @@ class WatchConfig:
     """When a training is given up: after `patience` validations in a row with one symptom, none before `start` updates.
 
     The symptoms: the transcripts' symbols have a perplexity of less than `evenness` times that of the text; the
-    transcripts have one length whatever the input's; the discriminator is right in more than `accuracy` of all cases
-    and the generator's loss has grown.
+    transcripts have one length whatever the input's; the discriminator is right in more than `accuracy` of all cases,
+    the generator's loss has grown and its transcripts are not more plausible than ever.
     """
 
     start: int = 1000
@@ -45,7 +45,7 @@ class Watch:
         self._lasted: dict[str, int] = {}
         self._accuracies: list[float] = []
         self._losses: list[float] = []
-        self._loss_before = math.inf
+        self._loss_before = self._least_metric = math.inf
         self._judged = 0
         self.verdict = ""
 
@@ -89,13 +89,13 @@ class Watch:
                 "take another seed"
             )
         accuracy, loss = (fmean(each) if each else math.nan for each in (self._accuracies, self._losses))
-        if accuracy > self.config.accuracy and loss > self._loss_before:
+        if accuracy > self.config.accuracy and loss > self._loss_before and figures.metric >= self._least_metric:
             found["discriminator"] = (
                 f"the discriminator wins: in NUMBER validations in a row it was right in more than "
-                f"{100 * self.config.accuracy:g} % of all cases while the generator's loss grew, to {loss:.2f}; raise "
-                "gan.penalty_weight, lower discriminator.schedule.peak, or take another seed"
+                f"{100 * self.config.accuracy:g} % of all cases while the generator's loss grew, to {loss:.2f}, and its "
+                "transcripts became no better; raise gan.penalty_weight, lower discriminator.schedule.peak, or take another seed"
             )
-        self._loss_before = loss
+        self._loss_before, self._least_metric = loss, min(figures.metric, self._least_metric)
         return found
 
     def state(self) -> dict[str, Any]:
@@ -105,6 +105,7 @@ class Watch:
             "accuracies": self._accuracies,
             "losses": self._losses,
             "loss_before": self._loss_before,
+            "least_metric": self._least_metric,
             "judged": self._judged,
             "verdict": self.verdict,
         }
@@ -112,6 +113,7 @@ class Watch:
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `state` gave."""
         self._lasted, self._loss_before = state["lasted"], state["loss_before"]
+        self._least_metric = state["least_metric"]
         self._accuracies, self._losses = state["accuracies"], state["losses"]
         self._judged, self.verdict = state["judged"], state["verdict"]
 

@@ -6,9 +6,6 @@
 # The recipe sets: encoder alignment bert data lang hmm features labelled pretrained bert_config bert_overrides exp
 # config overrides seed, and what utils/training.sh wants
 
-if [[ -z ${encoder-} ]]; then
-    usage_error "--system bert-asr reads characters; of the recipes egs/aishell has them"
-fi
 IFS=, read -r -a alignments <<<"$alignment"
 for kind in "${alignments[@]}"; do
     check_choice alignment "$kind" oracle,linear,ctc,cif

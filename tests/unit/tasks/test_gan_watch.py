@@ -57,6 +57,16 @@ def test_symptoms(lengths: list[int], found: Figures, accuracy: float, losses: l
     assert "\n" not in verdict
 
 
+def test_a_generator_that_still_improves_does_not_lose() -> None:
+    """The discriminator is right nearly always where little speech and a discriminator of its size meet."""
+    watch = Watch(CONFIG, 16.0)
+    for number, loss in enumerate(GROWING):
+        watch.note({"discriminator_accuracy": 1.0})
+        watch.note({"generator_loss": loss})
+        better = Figures(-100.0 + 5 * number, 90, 6, 20, 20, 15.0)
+        assert watch.judge(110 + 10 * number, better, HEALTHY, INPUTS) == ""
+
+
 def test_nothing_is_judged_before_the_start() -> None:
     assert judged(Watch(CONFIG, 16.0), range(10, 70, 10), [5] * 6, figures(1.0, 1), 1.0, GROWING) == ""
 
