@@ -4,6 +4,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from speechkit.cli.training import origin
+
 log = logging.getLogger(__name__)
 
 
@@ -25,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     """Train and write OUT/final."""
     from speechkit.align.units import Units
     from speechkit.common.errors import UsageError
-    from speechkit.common.files import write_text
+    from speechkit.common.files import write_json, write_text
     from speechkit.config.load import dump_yaml, load_config
     from speechkit.data.extraction import FeaturesConfig
     from speechkit.fsa.intersect import choose_engine
@@ -55,5 +57,7 @@ def run(args: argparse.Namespace) -> None:
     training = AlignerTraining(config, units, fbank, args.out, args.seed, engine, World())
     model, record = training.run(train, dev)
     write_text(args.out / "config.yaml", dump_yaml(config))
+    hours = sum(each.duration for each in train.utterances) / 3600
+    write_json(args.out / "run.json", {**origin(args, "", args.data), "train_hours": hours})
     model.save(args.out / "final", {**record, "seed": args.seed, "engine": engine})
     log.info("the aligner (%s) is %s", record["chosen"], args.out / "final")

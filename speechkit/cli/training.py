@@ -49,7 +49,7 @@ def run_training(
     log.info("%.2f M parameters%s, on %s", record["num_params"] / 1e6, hours, world.device)
     if world.is_main:
         write_text(args.out / "config.yaml", dump_yaml(config))
-        write_json(args.out / "run.json", {**_origin(args, variant, data), **record})
+        write_json(args.out / "run.json", {**origin(args, variant, data), **record})
     trainer = Trainer(config.train, task, task.batches, args.out, args.seed, world)
     weights = trainer.run()
     log.info("trained for %.0f s; the model is %s", trainer.progress.seconds, args.out / "final")
@@ -68,8 +68,13 @@ def save_best(task: Any, weights: "dict[str, Tensor]", out: Path) -> dict[str, f
     return found
 
 
-def _origin(args: argparse.Namespace, variant: str, data: Path) -> dict[str, object]:
-    """Where a result comes from; a recipe says in the environment which command, system and corpus it is."""
+def origin(args: argparse.Namespace, variant: str, data: Path) -> dict[str, object]:
+    """Where a result comes from; a recipe says in the environment which command, system and corpus it is.
+
+    Args:
+        args: `seed` and `config`, which names the system otherwise.
+        variant, data: as of `run_training`.
+    """
     import os
     import shlex
     import sys
@@ -79,7 +84,7 @@ def _origin(args: argparse.Namespace, variant: str, data: Path) -> dict[str, obj
 
     machine = report()
     gpus = ", ".join(machine["gpus"])
-    system = os.environ.get("SPEECHKIT_SYSTEM", args.config.stem)
+    system = os.environ.get("SPEECHKIT_SYSTEM") or (args.config.stem if args.config else "hmm")
     return {
         "command": os.environ.get(RECIPE_COMMAND, shlex.join(["speechkit", *sys.argv[1:]])),
         "system": f"{system} {variant}".strip(),

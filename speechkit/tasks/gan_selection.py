@@ -17,7 +17,7 @@ from speechkit.common.files import read_json, write_json
 from speechkit.decode.rescore import sentence_score
 from speechkit.lm.arpa import Arpa
 
-SELECTION, FINAL, TRAINED = "selection.json", "final", "trained"
+SELECTION, FINAL, RUN, TRAINED = "selection.json", "final", "run.json", "trained"
 USAGE_POWER = 2  # of the share of symbols used, in the metric
 SLACK = math.log(1.2)  # of equation 5
 
@@ -100,7 +100,7 @@ def chosen(runs: Sequence[Figures]) -> int:
 
 
 def select(runs: Sequence[Path], out: Path) -> dict[str, Any]:
-    """Choose among runs of `speechkit gan`, copy the chosen one's checkpoint to `out`/final, and write what was seen.
+    """Choose among runs of `speechkit gan`, copy the chosen one's checkpoint and record to `out`, and write what was seen.
 
     Runs that have collapsed are left out.
 
@@ -123,7 +123,9 @@ def select(runs: Sequence[Path], out: Path) -> dict[str, Any]:
     best = trained[chosen([Figures.from_values(documents[run]) for run in trained])]
     out.mkdir(parents=True, exist_ok=True)
     _copy(best / FINAL, out / FINAL)
-    found = {"chosen": str(best), "runs": {str(run): each for run, each in documents.items()}}
+    run = read_json(best / RUN)
+    write_json(out / RUN, {**run, "system": f"{run['system']} chosen of {len(runs)}"})
+    found = {"chosen": str(best), **documents[best], "runs": {str(run): each for run, each in documents.items()}}
     write_json(out / SELECTION, found)
     return found
 

@@ -67,7 +67,14 @@ def test_matched_text_is_that_of_the_audio_in_another_order(data: Path) -> None:
     assert same < len(lines) / 5
 
 
-@pytest.mark.parametrize("setting", ["matched", "unmatched"])
+def test_audio_alone_leaves_no_text(data: Path) -> None:
+    out = unpair(data, "audio", "--setting", "audio")
+    assert spoken(out) == spoken(data)
+    assert not (out / "text.txt").exists()
+    assert not (out / "cuts_text.jsonl.gz").exists()
+
+
+@pytest.mark.parametrize("setting", ["matched", "unmatched", "audio"])
 def test_the_audio_has_no_transcript_and_the_other_sets_keep_theirs(data: Path, setting: str) -> None:
     out = unpair(data, setting, "--setting", setting)
     for cut in read_cuts(out / "cuts_train.jsonl.gz"):

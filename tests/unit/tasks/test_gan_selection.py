@@ -81,6 +81,7 @@ def write_run(folder: Path, found: Figures, state: str = "trained", **changes: o
     (folder / "final" / "task.json").write_text(folder.name)
     document = {"state": state, **found.values(), "lm": "lm.arpa", "seed": 0, **changes}
     (folder / "selection.json").write_text(json.dumps(document))
+    (folder / "run.json").write_text(json.dumps({"system": "GAN", "seed": 3, "corpus": folder.name}))
     return folder
 
 
@@ -92,7 +93,11 @@ def test_collapsed_runs_are_passed_over_and_the_chosen_model_is_copied(tmp_path:
         found = select(order, tmp_path / "out")
         assert found["chosen"] == str(fine)
         assert (tmp_path / "out" / "final" / "task.json").read_text() == "fine"
-    assert len(json.loads((tmp_path / "out" / "selection.json").read_text())["runs"]) == 3
+    selection = json.loads((tmp_path / "out" / "selection.json").read_text())
+    assert len(selection["runs"]) == 3
+    assert selection["error_rate"] == 80.0  # the figures of the chosen one are at the top
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record == {"system": "GAN chosen of 3", "seed": 3, "corpus": "fine"}
     with pytest.raises(SpeechkitError, match=r"no run is left.*mode collapse.*other seeds"):
         select([collapsed], tmp_path / "none")
     assert not (tmp_path / "none").exists()

@@ -120,6 +120,9 @@ def test_models_of_one_state_on_given_features(recipe: tuple[Path, dict[str, dic
     model = AlignerModel.load(recipe[0] / "hmm/final")
     assert model.fbank == StoredFrames(num_bins=DIM, frame_shift_ms=40.0, frame_length_ms=40.0)
     assert model.units.names == (*PHONES, "sil")
+    record = json.loads((recipe[0] / "hmm/run.json").read_text())
+    assert (record["system"], record["seed"]) == ("hmm", 0)
+    assert record["train_hours"] > 0
     assert len(model.emissions.log_posteriors(torch.zeros(1, 9))[0]) == 9  # six units of one state, silence of three
 
 
