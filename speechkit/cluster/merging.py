@@ -22,7 +22,7 @@ def merged_segments(frames: Tensor, cost: float) -> Spans:
     def price(first: int, second: int) -> float:
         sizes = ends[first] - first, ends[second] - second
         gap = sums[first] / sizes[0] - sums[second] / sizes[1]
-        return float(gap @ gap) * sizes[0] * sizes[1] / (sizes[0] + sizes[1])
+        return float((gap @ gap) * sizes[0] * sizes[1] / (sizes[0] + sizes[1]))
 
     # A segment is named by its first frame; an entry is out of date when one of its two has grown or is gone.
     queue = [(price(at, at + 1), at, at + 1, at + 2) for at in range(count - 1)]

@@ -100,7 +100,7 @@ def chosen(runs: Sequence[Figures]) -> int:
 
 
 def select(runs: Sequence[Path], out: Path) -> dict[str, Any]:
-    """Choose among runs of `speechkit gan`, copy the chosen one's checkpoint and record to `out`, and write what was seen.
+    """Choose among runs of `speechkit gan`, copy the chosen one's checkpoint and record to `out`, say what was seen.
 
     Runs that have collapsed are left out.
 

@@ -1,7 +1,7 @@
 """Stored hidden states pooled into segments: what wav2vec-U's generator reads (Baevski et al. 2021, section 3.2).
 
-Clusters and principal components are fitted on the training set, in one pass that keeps sums and an even sample. A small
-model's clusters change within phones too, so segments may come from the spectrum instead.
+Clusters and principal components are fitted on the training set, in one pass that keeps sums and an even sample. The
+clusters of a small model change within phones too, so segments may come from the spectrum instead.
 Frames of a set are pooled part by part, so that memory does not grow with it and a killed run goes on.
 """
 
@@ -156,7 +156,9 @@ class Pooling:
                 found = self.segmented(Spoken(row), centres)
                 spans, vectors = pooled(found.frames, found.segments, pca, self.config.pairs)
                 table.add(speaker_of_row(row), CmvnStats.of(vectors))
-                row["features"] = writer.store(row, vectors, part.path(STORAGE), "pooled", row["duration"] / len(vectors))
+                row["features"] = writer.store(
+                    row, vectors, part.path(STORAGE), "pooled", row["duration"] / len(vectors)
+                )
                 rows.append(row)
                 named = np.column_stack([found.segments, found.clusters])
                 place = {"id": row["id"], "shift": found.shift, "frames": spans.tolist(), "segments": named.tolist()}
@@ -207,8 +209,8 @@ def _spectrum(spoken: Spoken) -> Tensor:
 
 
 def pooled(frames: Tensor, parts: Spans, pca: Pca, pairs: bool) -> tuple[Spans, Tensor]:
-    """Spans `(S, 2)` of the vectors `(S, K)` that segments `parts (R, 2)` of `frames (T, D)` are pooled into; the mean of
-    components is that of frames along them."""
+    """Spans `(S, 2)` of the vectors `(S, K)` that segments `parts (R, 2)` of `frames (T, D)` are pooled into; the mean
+    of components is that of frames along them."""
     vectors = pca(segment_means(frames, parts))
     return (pair_spans(parts), pair_means(vectors)) if pairs else (parts, vectors)
 
