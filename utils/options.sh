@@ -7,13 +7,13 @@
 # Types: int:A..B (B may be missing), float, flag, string, one-of:a,b,c, file and dir (have to exist), path (may be
 # new; all three are meant from where the user calls), file-or:a,b,c and dir-or:a,b,c (one of these words, else such), key=value
 # (repeatable; gathers `--set key=value` in `overrides`, of --set-pretrain in `pretrain_overrides`, of --set-bert in
-# `bert_overrides`).
+# `bert_overrides`, of --set-ctc in `ctc_overrides`).
 
 option_names=()                   # as typed, without the dashes, in the order of --help
 declare -A option_types=() option_texts=() option_defaults=()
 declare -A option_given=()        # values as the recipe has them, paths from its folder
 given_words=()                    # the options of this call that make a difference to its result
-overrides=() pretrain_overrides=() bert_overrides=()
+overrides=() pretrain_overrides=() bert_overrides=() ctc_overrides=()
 given_pairs=()                    # the options of type key=value, with their names
 
 option() {
@@ -106,6 +106,7 @@ set_option() {
                 set) overrides+=(--set "$value") ;;
                 set-pretrain) pretrain_overrides+=(--set "$value") ;;
                 set-bert) bert_overrides+=(--set "$value") ;;
+                set-ctc) ctc_overrides+=(--set "$value") ;;
             esac
             ;;
         *) printf -v "${name//-/_}" %s "$value" ;;

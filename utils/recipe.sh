@@ -102,6 +102,7 @@ option rounds int:1.. "pseudo-label: rounds of labelling and training, fewer if 
 option student one-of:scratch,continue "pseudo-label: train each student from the start, or from its teacher's weights"
 option ssl path "wav2vec-u: pre-trained model that hears, as one of speechkit import (default: HuBERT, trained on the audio)"
 option ssl_layer int:1.. "wav2vec-u: its layer whose hidden states are pooled, counted from 1 (default: 2 of the HuBERT trained here, 15 of --ssl)"
+option set_ctc key=value "wav2vec-u: change one value of conf/wav2vec-u_ctc.yaml, what is trained in the end; may be repeated"
 option gans int:1.. "wav2vec-u: generators to choose from, with the seeds from --seed on"
 option nj int:1.. "number of parallel processes"
 option decode one-of:greedy,beam,wfst,both "how to decode: without LM, by beam search or on a graph of lexicon and LM (both: greedy, wfst)"
@@ -282,6 +283,9 @@ check_config() {
     fi
     if given bert-config || ((${#bert_overrides[@]} > 0)); then
         speechkit config --kind "$bert_kind" --config "$bert_config" "${bert_overrides[@]}" >/dev/null || exit $?
+    fi
+    if ((${#ctc_overrides[@]} > 0)); then
+        speechkit config --kind train --config conf/wav2vec-u_ctc.yaml "${ctc_overrides[@]}" >/dev/null || exit $?
     fi
     if given lm-config; then
         speechkit config --kind lm --config "$lm_config" >/dev/null || exit $?

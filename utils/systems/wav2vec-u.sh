@@ -3,8 +3,8 @@
 # what hears; its hidden states are pooled into segments, from which generators learn to make phones that look like those
 # of a text. The most plausible of --gans generators labels the audio for hidden Markov models, these do so for CTC.
 # No transcript of the training set is read; those of dev and test count errors only.
-# The recipe sets: text unpaired unlabelled field lang lm ssl ssl_layer gans config overrides pretrain_overrides exp fsa_engine
-# seed nj, and what utils/hubert.sh wants
+# The recipe sets: text unpaired unlabelled field lang lm ssl ssl_layer gans config overrides ctc_overrides exp
+# fsa_engine seed nj, and what utils/hubert.sh wants
 
 readonly FLOOR=0.2                # of unsup-select: a share of changed labels below which there is no merit in fewer
 voiced=$unpaired/voiced
@@ -114,7 +114,7 @@ labels_of "$hmm" "$hidden" "$exp/labels-hmm" "$voiced"
 called CTC
 ctc=$exp/ctc decoder=(speechkit decode --checkpoint "$exp/ctc/final" --method wfst)
 step "$ctc" --needs "$exp/labels-hmm" --needs "$lang" --needs "$ssl" --needs conf/wav2vec-u_ctc.yaml --keep -- \
-    speechkit train --config conf/wav2vec-u_ctc.yaml --data "$exp/labels-hmm" --lang "$lang" --init "$ssl" --out "$ctc" \
+    speechkit train --config conf/wav2vec-u_ctc.yaml "${ctc_overrides[@]}" --data "$exp/labels-hmm" --lang "$lang" --init "$ssl" --out "$ctc" \
     --fsa-engine "$fsa_engine" --seed "$seed"
 
 stage 7 "decoding: all generators greedily, and what was learned from one of them"
