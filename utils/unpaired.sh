@@ -1,7 +1,9 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # Audio and text that do not belong together, part of utils/recipe.sh: what systems without transcripts learn from. Behind
 # stage 0 nothing reads a transcript of the training set.
-# The recipe sets: text, the name of the setting
+# The recipe sets: text (the name of the setting) ngram_order nj
+
+readonly PHONE_NGRAM_ORDER=4      # of the model that generators are chosen by, as in the paper
 
 # unpaired_data SETTING FIELD [TEXT]: in stage 0, a step that leaves audio of the training set without transcripts and, unless
 # TEXT has sentences from elsewhere, the FIELD of transcripts as a text. Sets unpaired, the folder of all that follows.
@@ -13,18 +15,22 @@ unpaired_data() {
 }
 
 # unpaired_stages DETECTOR WORDS...: stages 1 and 2, audio without what DETECTOR takes for silence, and the phones of the text
-# as WORDS tell, with their n-gram. Sets lang and lm.
+# as WORDS tell, with their n-gram. Sets lang and lm, of phones, and word_lang and word_lm where the text has words.
 unpaired_stages() {
     stage 1 "audio: silence, by the same detector in all sets"
     step "$unpaired/voiced" --needs "$unpaired/audio" -- \
         speechkit silence --data "$unpaired/audio" --out "$unpaired/voiced" --detector "$1" --nj "$nj"
 
-    stage 2 "text: phones, n-gram model"
-    lang=$unpaired/text/lang
-    step "$unpaired/text" --needs "$sentences" -- \
-        speechkit unpaired-text --text "$sentences" --out "$unpaired/text" "${@:2}"
-    given ngram-order || ngram_order=4
-    lm=${lm:-$unpaired/text/lm.arpa}
-    step "$lm" --needs "$unpaired/text" -- \
-        speechkit ngram --text "$unpaired/text/phones.txt" --order "$ngram_order" --out "$lm"
+    stage 2 "text: phones, n-gram models"
+    local written=$unpaired/text
+    lang=$written/lang word_lang='' word_lm=''
+    step "$written" --needs "$sentences" -- speechkit unpaired-text --text "$sentences" --out "$written" "${@:2}"
+    if [[ $field == text ]]; then
+        lang=$written/phone_lang word_lang=$written/lang word_lm=${lm:-$written/word_lm.arpa} lm=''
+        step "$word_lm" --needs "$written" -- \
+            speechkit ngram --text "$written/words.txt" --order "$ngram_order" --out "$word_lm"
+    fi
+    lm=${lm:-$written/lm.arpa}
+    step "$lm" --needs "$written" -- \
+        speechkit ngram --text "$written/lm_text.txt" --order "$PHONE_NGRAM_ORDER" --out "$lm"
 }

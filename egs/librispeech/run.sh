@@ -17,6 +17,7 @@ labels=
 pretrain_sets=train-clean-100
 ngram_order=3
 max_bad_ratio=0.05
+text=unmatched
 option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
 option train_sets string "training sets, as train-clean-100,train-clean-360 or 10h, 1h, 10min-0 to 10min-5 of Libri-light"
 option dev_sets string "development sets, as dev-clean,dev-other"
@@ -26,6 +27,7 @@ option pretrain_sets string "sets whose audio systems with pre-training hear, as
 option lm_text one-of:transcripts,corpus "text of the language model: training transcripts or librispeech-lm-norm.txt.gz (default: transcripts, with --labels corpus)"
 option ngram_order int:1..6 "order of the word language model"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
+option text one-of:matched,unmatched "wav2vec-u: its text, transcripts of the same audio in another order, or --lm-text corpus"
 begin "$@"
 if [[ -n $labels ]]; then
     if given train-sets; then
@@ -64,7 +66,7 @@ step "$data/manifests" --files "$corpus" -- \
 step "$data/valid" --needs "$data/manifests" -- \
     speechkit validate --in "$data/manifests" --out "$data/valid" --max-bad-ratio "$max_bad_ratio" --nj "$nj"
 unlabelled=$data/valid
-if [[ $system != fbank && $pretrain_sets != "$train_sets" ]]; then
+if [[ $system != fbank && $system != wav2vec-u && $pretrain_sets != "$train_sets" ]]; then
     unlabelled=data/audio-$audio/valid
     step "data/audio-$audio/manifests" --files "$corpus" -- \
         speechkit prepare --corpus librispeech --in "$corpus" --out "data/audio-$audio/manifests" \
@@ -73,22 +75,31 @@ if [[ $system != fbank && $pretrain_sets != "$train_sets" ]]; then
         speechkit validate --in "data/audio-$audio/manifests" --out "$unlabelled" --max-bad-ratio "$max_bad_ratio" --nj "$nj"
 fi
 
-stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
-step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
-    speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
-take_features "$data/fbank"
+if [[ $system == wav2vec-u ]]; then
+    if [[ $text == matched ]]; then
+        unpaired_data matched text
+    else
+        unpaired_data audio text "$corpus/librispeech-lm-norm.txt.gz"
+    fi
+    unpaired_stages energy --espeak-voice en-us      # 1 and 2, from utils/unpaired.sh
+else
+    stage 1 "features: 80-dim log-mel filter bank, CMVN statistics"
+    step "$data/fbank" --needs "$data/valid" --needs conf/features.yaml -- \
+        speechkit features --in "$data/valid" --out "$data/fbank" --config conf/features.yaml --nj "$nj"
+    take_features "$data/fbank"
 
-stage 2 "language: characters, n-gram model, decoding graph"
-text=$lang/lm_text.txt words=()
-if [[ $lm_text == corpus ]]; then
-    text=$corpus/librispeech-lm-norm.txt.gz
-    words=(--text "$text")
+    stage 2 "language: characters, n-gram model, decoding graph"
+    lm_source=$lang/lm_text.txt words=()
+    if [[ $lm_text == corpus ]]; then
+        lm_source=$corpus/librispeech-lm-norm.txt.gz
+        words=(--text "$lm_source")
+    fi
+    step "$lang" --needs "$data/valid" -- \
+        speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char "${words[@]}" --out "$lang"
+    language_models "$lm_source"
+
+    alignment_stage                   # 3, from utils/alignment.sh
 fi
-step "$lang" --needs "$data/valid" -- \
-    speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char "${words[@]}" --out "$lang"
-language_models "$text"
-
-alignment_stage                   # 3, from utils/alignment.sh
 
 system_stages                     # 4 to 6, from utils/systems/<system>.sh
 

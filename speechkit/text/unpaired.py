@@ -4,6 +4,7 @@ wav2vec-U (Baevski, Hsu, Conneau and Auli 2021, "Unsupervised speech recognition
 the lines that hold them, and puts silences at both ends of each line and between some of its words, as in speech.
 """
 
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from speechkit.text.tokens import BLANK, TokenTable
 
 SILENCE = "<SIL>"
 TIMIT_SILENCE = "sil"  # of the sets of 48 and 39 phones
-PHONES, WORDS, REPORT = "phones.txt", "words.txt", "text.json"
+PHONES, LM_TEXT, WORDS, REPORT = "phones.txt", "lm_text.txt", "words.txt", "text.json"
 LANG, PHONE_LANG = "lang", "phone_lang"
 _RESERVED = (SILENCE, BLANK, "<unk>", "<s>", "</s>")
 Sentences = Callable[[], Iterable[Sequence[str]]]
@@ -126,7 +127,8 @@ def write_unpaired(
 ) -> TextCounts:  # fmt: skip
     """Write a text to the folder `out`.
 
-    `phones.txt` has a sentence's phones with silences on each line, `words.txt` the same sentence in words,
+    `phones.txt` has a sentence's phones with silences on each line, `lm_text.txt` those of them that are recognised,
+    for a language model of phones (silence only with `score_silence`), `words.txt` the same sentence in words,
     `tokens.txt` the symbols of `phones.txt`, `lexicon.txt` the words, `text.json` the counts. `lang` is a language
     folder for decoding, of the phones in the same order: its blank stands for `<SIL>`. Where words are not phones
     themselves, `phone_lang` is another one, in which phones are what is recognised.
@@ -149,8 +151,13 @@ def write_unpaired(
     words = _usable(lexicon, spellings, phones)
     silence = TIMIT_SILENCE if score_silence else SILENCE
     (out / REPORT).unlink(missing_ok=True)
-    with atomic_path(out / PHONES) as phone_lines, atomic_path(out / WORDS) as word_lines:
-        found = _write_lines(sentences, (frequent, spoken, spellings), config, silence, phone_lines, word_lines)
+    with (
+        atomic_path(out / PHONES) as phone_lines,
+        atomic_path(out / LM_TEXT) as lm_lines,
+        atomic_path(out / WORDS) as word_lines,
+    ):
+        paths = (phone_lines, lm_lines, word_lines)
+        found = _write_lines(sentences, (frequent, spoken, spellings), config, silence, paths)
     tokens = TokenTable([*phones, silence] if score_silence else phones)
     (tokens if score_silence else TokenTable([silence, *phones])).write(out / "tokens.txt")
     recognised = own_spellings(list(tokens)[1:])
@@ -176,13 +183,14 @@ def _write_lines(
     stages: tuple[set[str], Spellings, Spellings],
     config: TextConfig,
     silence: str,
-    phones: Path,
-    words: Path,
+    paths: tuple[Path, Path, Path],
 ) -> TextCounts:
-    """Write what is left of the text, and say why the rest is not, by the words that each of the `stages` has left."""
+    """Write what is left of the text to the files of phones, of the language model and of words, and say why the rest is
+    not, by the words that each of the `stages` has left."""
     frequent, spoken, spellings = stages
     draw, found = random.Random(derive(config.seed, "silences")), TextCounts()
-    with phones.open("w", encoding="utf-8") as phone_lines, words.open("w", encoding="utf-8") as word_lines:
+    with contextlib.ExitStack() as files:
+        phone_lines, lm_lines, word_lines = (files.enter_context(path.open("w", encoding="utf-8")) for path in paths)
         for sentence in sentences():
             said = [word for word in sentence if word != SILENCE]
             found.lines += bool(said)
@@ -197,7 +205,9 @@ def _write_lines(
             else:
                 found.kept += 1
                 said_phones = with_silences(sentence, spellings, config.silence, draw)
-                phone_lines.write(" ".join(silence if each == SILENCE else each for each in said_phones) + "\n")
+                named = [silence if each == SILENCE else each for each in said_phones]
+                phone_lines.write(" ".join(named) + "\n")
+                lm_lines.write(" ".join(each for each in named if each != SILENCE) + "\n")
                 word_lines.write(" ".join(said) + "\n")
     if not found.kept:
         raise SpeechkitError(_nothing(found))

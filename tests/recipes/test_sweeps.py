@@ -14,6 +14,7 @@ from speechkit.tasks.code_bert import CodeBertConfig
 from speechkit.tasks.pretrain import PretrainConfig
 from speechkit.tasks.recognizer import CtcConfig
 from speechkit.tasks.sweep import Launcher, Sweep
+from speechkit.tasks.wav2vec_u import Wav2VecUConfig
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted(ROOT.glob("egs/*/conf/sweeps/*.yaml"))
@@ -141,7 +142,7 @@ def test_a_shipped_sweep_names_options_and_keys_that_exist(
     Sweep(config, tmp_path / "out", Launcher("./run.sh", 1, [{}, {}])).check()
     system = config.options["system"]
     schemas: dict[str, tuple[type, str]] = {
-        "set": (CtcConfig, f"conf/{system}.yaml"),
+        "set": (Wav2VecUConfig if system == "wav2vec-u" else CtcConfig, f"conf/{system}.yaml"),
         "set-pretrain": (PretrainConfig, f"conf/{system}_pretrain.yaml"),
         "set-bert": (CodeBertConfig, "conf/code-bert.yaml"),
     }

@@ -3,15 +3,16 @@
 # what hears; its hidden states are pooled into segments, from which generators learn to make phones that look like those
 # of a text. The most plausible of --gans generators labels the audio for hidden Markov models, these do so for CTC.
 # No transcript of the training set is read; those of dev and test count errors only.
-# The recipe sets: text unpaired unlabelled field lang lm ssl ssl_layer gans config overrides ctc_overrides exp
+# The recipe sets: text unpaired field lang lm word_lang word_lm ssl ssl_layer gans config overrides ctc_overrides exp
 # fsa_engine seed nj, and what utils/hubert.sh wants
 
 readonly FLOOR=0.2                # of unsup-select: a share of changed labels below which there is no merit in fewer
+readonly WORD_LM_WEIGHT=2         # not tuned: there are no transcripts
 voiced=$unpaired/voiced
 # Linear probes for phones find most in these layers: of the miniature HuBERT here, of wav2vec 2.0 LARGE in the paper.
 given ssl-layer || ssl_layer=$(if [[ -z $ssl ]]; then echo 2; else echo 15; fi)
-given exp || exp=exp/wav2vec-u-$text
-given pretrained || pretrained=exp/wav2vec-u-hubert-$text
+given exp || exp=exp/wav2vec-u-$text${data#data}
+given pretrained || pretrained=exp/wav2vec-u-hubert-$text${data#data}
 given pretrain-config || pretrain_config=conf/hubert_pretrain.yaml
 unlabelled=$voiced
 # shellcheck source=utils/hubert.sh
@@ -22,6 +23,13 @@ called() {
     export SPEECHKIT_SYSTEM="wav2vec-u $1"
 }
 
+# scored DECODING...: of which errors are counted: of all, if transcripts have phones, else of words.
+scored() {
+    if [[ -z $word_lang ]]; then
+        decodings+=("$@")
+    fi
+}
+
 # decode_greedily MODEL FEATURES: decodings of dev and test by a checkpoint, without a language model.
 decode_greedily() {
     local set
@@ -29,7 +37,7 @@ decode_greedily() {
         step "$1/decode_${set}_greedy" --needs "$1/final" --needs "$2/cuts_$set.jsonl.gz" -- \
             speechkit decode --checkpoint "$1/final" --cuts "$2/cuts_$set.jsonl.gz" --method greedy \
             --out "$1/decode_${set}_greedy"
-        decodings+=("$1/decode_${set}_greedy")
+        scored "$1/decode_${set}_greedy"
     done
 }
 
@@ -50,7 +58,7 @@ decode_with_lm() {
         --decodings "${tried[@]}" --labels "$3/hyp.txt" --lm "$lm" --floor "$FLOOR" --out "$1/weights"
     for set in dev test; do
         decode_as_chosen "$1" "$2" "$set"
-        decodings+=("$1/decode_${set}_wfst")
+        scored "$1/decode_${set}_wfst"
     done
 }
 
@@ -68,6 +76,19 @@ labels_of() {
     step "$3" --needs "$4" --needs "$1/decode_train_wfst" --needs "$1/decode_dev_wfst" -- \
         speechkit relabel --cuts "$4/cuts_train.jsonl.gz" "$4/cuts_dev.jsonl.gz" --field "$field" \
         --hyp "$1/decode_train_wfst/hyp.txt" "$1/decode_dev_wfst/hyp.txt" --out "$3"
+}
+
+# decode_words MODEL FEATURES WORDS...: decodings of dev and test into words on a graph that `speechkit graph` makes with WORDS.
+decode_words() {
+    local set
+    step "$1/word_graph" --needs "$1/final" --needs "$word_lang" --needs "$word_lm" -- \
+        speechkit graph --lang "$word_lang" --lm "$word_lm" --out "$1/word_graph" "${@:3}"
+    for set in dev test; do
+        step "$1/decode_${set}_words" --needs "$1/final" --needs "$1/word_graph" --needs "$2/cuts_$set.jsonl.gz" -- \
+            "${decoder[@]}" --graph "$1/word_graph" --nj "$nj" --cuts "$2/cuts_$set.jsonl.gz" --lm-weight "$WORD_LM_WEIGHT" \
+            --out "$1/decode_${set}_words"
+        decodings+=("$1/decode_${set}_words")
+    done
 }
 
 stage 4 "pre-training: HuBERT on the audio, or the model of --ssl; its layer $ssl_layer pooled into segments"
@@ -100,6 +121,7 @@ decode_greedily "$gan" "$pooled"
 step "$gan/graph" --needs "$lang" --needs "$lm" -- speechkit graph --lang "$lang" --lm "$lm" --out "$gan/graph"
 decode_with_lm "$gan" "$pooled" "$gan/decode_dev_greedy"
 labels_of "$gan" "$pooled" "$exp/labels-gan" "$hidden"
+[[ -z $word_lang ]] || decode_words "$gan" "$pooled"
 
 called HMM
 hmm=$exp/hmm decoder=(speechkit hmm-decode --model "$exp/hmm/final" --lang "$lang")
@@ -110,6 +132,7 @@ step "$hmm/graph" --needs "$hmm/final" --needs "$lang" --needs "$lm" -- \
     speechkit graph --lang "$lang" --hmm "$hmm/final" --lm "$lm" --out "$hmm/graph"
 decode_with_lm "$hmm" "$hidden" "$gan/decode_dev_wfst"
 labels_of "$hmm" "$hidden" "$exp/labels-hmm" "$voiced"
+[[ -z $word_lang ]] || decode_words "$hmm" "$hidden" --hmm "$hmm/final"
 
 called CTC
 ctc=$exp/ctc decoder=(speechkit decode --checkpoint "$exp/ctc/final" --method wfst)
@@ -124,3 +147,7 @@ done
 decode_greedily "$ctc" "$voiced"
 step "$ctc/graph" --needs "$lang" --needs "$lm" -- speechkit graph --lang "$lang" --lm "$lm" --out "$ctc/graph"
 decode_with_lm "$ctc" "$voiced" "$hmm/decode_dev_wfst"
+if [[ -n $word_lang ]]; then
+    decode_words "$ctc" "$voiced"
+    lang=$word_lang               # that of the words that are scored
+fi

@@ -50,6 +50,7 @@ def test_words_and_phones_of_the_lines_that_stay(tmp_path: Path) -> None:
     first = {"one": "w ah n", "two": "t uw", "six": "s ih k s", "zoo": "z uw"}
     expected = [[SILENCE, *" ".join(first[word] for word in line).split(), SILENCE] for line in words]
     assert lines_of(tmp_path, "phones.txt") == expected
+    assert lines_of(tmp_path, "lm_text.txt") == [line[1:-1] for line in expected]
     report = json.loads((tmp_path / "text/text.json").read_text())
     assert (report["lines"], report["kept"], report["no_pronunciation"], report["rare_words"]) == (8, 5, 2, 1)
     # The text never says "iy", so no model of it can.
@@ -123,6 +124,7 @@ def test_phones_of_timit_are_folded_and_their_silences_joined(tmp_path: Path) ->
     options = ("--phones", "--phone-set", "39", "--score-silence")
     assert make(tmp_path, *options, lines=lines) == 0
     assert (tmp_path / "text/phones.txt").read_text() == ("sil sh iy hh ae sil d sil\nsil jh ah sil k sil s sil\n")
+    assert (tmp_path / "text/lm_text.txt").read_text() == (tmp_path / "text/phones.txt").read_text()
     assert (tmp_path / "text/words.txt").read_text() == "sh iy hh ae d\njh ah k s\n"
     lang = Lang.load(tmp_path / "text/lang")
     assert TokenTable.read(tmp_path / "text/tokens.txt") == lang.tokens
