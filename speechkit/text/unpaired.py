@@ -185,8 +185,8 @@ def _write_lines(
     silence: str,
     paths: tuple[Path, Path, Path],
 ) -> TextCounts:
-    """Write what is left of the text to the files of phones, of the language model and of words, and say why the rest is
-    not, by the words that each of the `stages` has left."""
+    """Write what is left of the text to the files of phones, of the language model and of words, and say why the rest
+    is not, by the words that each of the `stages` has left."""
     frequent, spoken, spellings = stages
     draw, found = random.Random(derive(config.seed, "silences")), TextCounts()
     with contextlib.ExitStack() as files:
