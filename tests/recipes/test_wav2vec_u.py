@@ -66,3 +66,20 @@ def test_recipes_without_unpaired_text_refuse_before_any_stage(recipe: str) -> N
     assert result.returncode == 2
     assert "audio and text that are not paired" in result.stderr
     assert "== stage" not in result.stdout
+
+
+def test_librispeech_recognises_phones_and_scores_words() -> None:
+    found = commands("librispeech", "--system", "wav2vec-u", "--gans", "1")
+    (text,) = of(found, "unpaired-text")
+    assert value(text, "--text") == "data/corpus-mini/librispeech-lm-norm.txt.gz"
+    assert value(text, "--espeak-voice") == "en-us"
+    folder = "data/train-clean-100-dev-clean-test-clean/unpaired-unmatched/text"
+    texts = {value(each, "--out"): value(each, "--text") for each in of(found, "ngram")}
+    assert texts == {f"{folder}/lm.arpa": f"{folder}/lm_text.txt", f"{folder}/word_lm.arpa": f"{folder}/words.txt"}
+    assert value(of(found, "silence")[0], "--detector") == "energy"
+    for each in of(found, "hmm") + of(found, "train"):
+        assert value(each, "--lang") == f"{folder}/phone_lang"
+    scored = [value(each, "--dir") for each in of(found, "score")]
+    assert len(scored) == 6
+    assert all(each.endswith("_words") for each in scored)
+    assert {value(each, "--lang") for each in of(found, "score")} == {f"{folder}/lang"}

@@ -1,8 +1,9 @@
 """wav2vec-U's speech side on one core: hours of audio in an hour, from synthetic audio and hidden states.
 
 Finding silence in memory, `speechkit silence` with its reading and writing of FLAC, rVADfast on a part of the audio
-where it is installed, and `speechkit pool` of hidden states as wide as the paper's: fitting, pooling, and both. The
-last line is JSON: "ratio" is the speed of `speechkit silence` over 100 times real time, which is asked.
+where it is installed, and `speechkit pool` of hidden states as wide as the paper's: fitting, pooling, and both, and with
+segments of the spectrum. The last line is JSON: "ratio" is the speed of `speechkit silence` over 100 times real time,
+which is asked.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,8 @@ def main() -> None:
         for written in (folder / "pool/storage/train").iterdir():
             written.unlink()
         spent["pooling, pool alone"] = timed(lambda: pool(hidden, folder / "pool", config, 0, 1, ["train"]))
+        merged = replace(config, boundaries="spectrum")
+        spent["the same, by the spectrum"] = timed(lambda: pool(hidden, folder / "pool", merged, 0, 1, ["train"]))
     rates = {what: seconds / each for what, each in spent.items()}
     with contextlib.suppress(SpeechkitError):
         part = waveforms[: max(1, len(waveforms) // 10)]
