@@ -1,9 +1,9 @@
 """wav2vec-U's speech side on one core: hours of audio in an hour, from synthetic audio and hidden states.
 
 Finding silence in memory, `speechkit silence` with its reading and writing of FLAC, rVADfast on a part of the audio
-where it is installed, and `speechkit pool` of hidden states as wide as the paper's: fitting, pooling, and both, and with
-segments of the spectrum. The last line is JSON: "ratio" is the speed of `speechkit silence` over 100 times real time,
-which is asked.
+where it is installed, and `speechkit pool` of hidden states as wide as the paper's: fitting, pooling, and both, and
+with segments of the spectrum. The last line is JSON: "ratio" is the speed of `speechkit silence` over 100 times real
+time, which is asked.
 """
 
 import argparse
