@@ -2,13 +2,13 @@
 # System bert-asr, stages 4 to 7: a text BERT learns the transcripts, then to predict each character from those before it
 # (BERT-LM), then to hear its segment of the audio too (Huang et al. 2021). It is trained on the segments of stage 3 and
 # recognises in those of --alignment: oracle (of stage 3, with the reference), linear (equal division), ctc (the best path
-# of a CTC model) or cif (a learned predictor of boundaries).
+# of a CTC model), cif (a learned predictor of boundaries) or hmm (what stage 3's models recognise themselves).
 # The recipe sets: encoder alignment bert data lang hmm features labelled pretrained bert_config bert_overrides exp
 # config overrides seed, and what utils/training.sh wants
 
 IFS=, read -r -a alignments <<<"$alignment"
 for kind in "${alignments[@]}"; do
-    check_choice alignment "$kind" oracle,linear,ctc,cif
+    check_choice alignment "$kind" oracle,linear,ctc,cif,hmm
 done
 given exp || exp=exp/bert-asr-$encoder$(if [[ $bert == random ]]; then echo -random; fi)$(part_name)
 text_bert=$pretrained/bert
@@ -18,6 +18,23 @@ fi
 bert_lm=$text_bert-lm
 segments=$pretrained${data#data}/segments
 spotter=$pretrained/ctc
+
+# hmm_alignment OUT: steps that recognise dev and test by the hidden Markov models and the n-gram, and align what they heard.
+hmm_alignment() {
+    local set sets=("$features/cuts_dev.jsonl.gz" "$features/cuts_test.jsonl.gz")
+    step "$1/graph" --needs "$hmm/model" --needs "$lang/lm.arpa" -- \
+        speechkit graph --lang "$lang" --hmm "$hmm/model/final" --lm "$lang/lm.arpa" --out "$1/graph"
+    for set in dev test; do
+        step "$1/decode_$set" --needs "$hmm/model" --needs "$1/graph" --needs "$features/cuts_$set.jsonl.gz" -- \
+            speechkit hmm-decode --model "$hmm/model/final" --graph "$1/graph" --lang "$lang" --out "$1/decode_$set" \
+            --cuts "$features/cuts_$set.jsonl.gz" --nj "$nj"
+    done
+    step "$1/heard" --needs "$features" --needs "$1/decode_dev" --needs "$1/decode_test" -- \
+        speechkit relabel --cuts "${sets[@]}" --hyp "$1/decode_dev/hyp.txt" "$1/decode_test/hyp.txt" --out "$1/heard"
+    step "$1/ali" --needs "$hmm/model" --needs "$1/heard" -- \
+        speechkit align --model "$hmm/model/final" --out "$1/ali" --fsa-engine "$fsa_engine" \
+        --cuts "${sets[@]/#"$features"/"$1/heard"}"
+}
 
 stage 4 "BERT: masked words of the transcripts, or one that is there"
 if [[ $bert == own || $bert == random ]]; then
@@ -36,26 +53,31 @@ aligned=("$hmm/ali/cuts_train_ali.jsonl.gz" "$hmm/ali/cuts_dev_ali.jsonl.gz" "$h
 step "$segments/oracle" --needs "$hmm/ali" -- \
     speechkit segments --kind oracle --cuts "${aligned[@]}" --out "$segments/oracle"
 for kind in "${alignments[@]}"; do
-    words=() inputs=()
+    words=(--kind "$kind") inputs=(--needs "$features") cuts=("$features/cuts_dev.jsonl.gz" "$features/cuts_test.jsonl.gz")
     case $kind in
         oracle) continue ;;
-        linear) words=(--train-cuts "$labelled/cuts_train.jsonl.gz") inputs=(--needs "$labelled") ;;
+        hmm)
+            hmm_alignment "$pretrained/hmm"
+            # An alignment that needs no reference is read as that of the reference is.
+            words=(--kind oracle) inputs=(--needs "$pretrained/hmm/ali")
+            cuts=("$pretrained/hmm/ali/cuts_dev_ali.jsonl.gz" "$pretrained/hmm/ali/cuts_test_ali.jsonl.gz")
+            ;;
+        linear) words+=(--train-cuts "$labelled/cuts_train.jsonl.gz") inputs+=(--needs "$labelled") ;;
         ctc)
             step "$spotter" --needs "$labelled" --needs "$lang" --needs "$hmm/ali" --needs conf/ctc-segments.yaml --keep -- \
                 speechkit train --config conf/ctc-segments.yaml --data "$labelled" --lang "$lang" --out "$spotter" \
                 --alignments "${aligned[0]}" --fsa-engine "$fsa_engine" --seed "$seed"
-            words=(--checkpoint "$spotter/final") inputs=(--needs "$spotter")
+            words+=(--checkpoint "$spotter/final") inputs+=(--needs "$spotter")
             ;;
         cif)
             step "$pretrained/cif" --needs "$features" --needs "$segments/oracle" --needs conf/cif.yaml --keep -- \
                 speechkit cif --config conf/cif.yaml --data "$features" --segments "$segments/oracle" \
                 --out "$pretrained/cif" --seed "$seed"
-            words=(--checkpoint "$pretrained/cif/final") inputs=(--needs "$pretrained/cif")
+            words+=(--checkpoint "$pretrained/cif/final") inputs+=(--needs "$pretrained/cif")
             ;;
     esac
-    step "$segments/$kind" --needs "$features" --needs "$segments/oracle" "${inputs[@]}" -- \
-        speechkit segments --kind "$kind" --cuts "$features/cuts_dev.jsonl.gz" "$features/cuts_test.jsonl.gz" \
-        "${words[@]}" --reference "$segments/oracle" --out "$segments/$kind"
+    step "$segments/$kind" "${inputs[@]}" --needs "$segments/oracle" -- \
+        speechkit segments "${words[@]}" --cuts "${cuts[@]}" --reference "$segments/oracle" --out "$segments/$kind"
 done
 
 stage 6 "BERT-ASR: the next character from those before it and the audio"
