@@ -39,6 +39,19 @@ def test_the_reference_is_read_for_oracle_segments_alone() -> None:
     assert not of(found, "decode")
 
 
+def test_hidden_markov_models_hear_what_is_aligned() -> None:
+    found = commands("aishell", *CALL, "--alignment", "hmm")
+    heard = [value(each, "--out") for each in of(found, "hmm-decode")]
+    (relabelled,) = of(found, "relabel")
+    assert relabelled[relabelled.index("--hyp") + 1 :][:2] == [f"{folder}/hyp.txt" for folder in heard]
+    (aligned,) = of(found, "align")
+    cuts = aligned[aligned.index("--cuts") + 1 :]
+    assert cuts == [f"{value(relabelled, '--out')}/cuts_{name}.jsonl.gz" for name in ("dev", "test")]
+    segments = of(found, "segments")[-1]
+    assert value(segments, "--cuts") == f"{value(aligned, '--out')}/cuts_dev_ali.jsonl.gz"
+    assert value(of(found, "bert-decode")[0], "--segments") == f"{value(segments, '--out')}/segments_dev.jsonl.gz"
+
+
 def test_changes_of_the_system_leave_its_ctc_model_alone() -> None:
     found = commands("aishell", *CALL, "--alignment", "ctc", "--set", "model.acoustic.blocks=2")
     assert "model.acoustic.blocks=2" in of(found, "bert-asr")[0]
