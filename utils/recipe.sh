@@ -70,7 +70,7 @@ system_names() {
 
 # shellcheck disable=SC2034       # recipes and systems use them
 {
-    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 code_features=bert bert_config='' bert_layer=4 rounds=2 student=scratch ssl='' ssl_layer='' gans=5 nj=1 jobs='' sweep='' results=RESULTS.md decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
+    stage=0 stop_stage=$LAST_STAGE corpus='' system=fbank config='' exp='' pretrain_config='' pretrained='' clusters=100,100 cepstra=normalised layer=3 code_features=bert bert_config='' bert_layer=4 rounds=2 student=scratch ssl='' ssl_layer='' pool_config=conf/pool.yaml gans=5 nj=1 jobs='' sweep='' results=RESULTS.md decode=both lm='' rescore=none lm_config='' fsa_engine=auto seed=0
     force=false dry_run=false help=false
     lm_name=''                    # of --lm, if it is one
     search=wfst                   # the search with the language model
@@ -102,6 +102,7 @@ option rounds int:1.. "pseudo-label: rounds of labelling and training, fewer if 
 option student one-of:scratch,continue "pseudo-label: train each student from the start, or from its teacher's weights"
 option ssl path "wav2vec-u: pre-trained model that hears, as one of speechkit import (default: HuBERT, trained on the audio)"
 option ssl_layer int:1.. "wav2vec-u: its layer whose hidden states are pooled, counted from 1 (default: 2 of the HuBERT trained here, 15 of --ssl)"
+option pool_config file "wav2vec-u: how hidden states are pooled (default conf/pool.yaml)"
 option set_ctc key=value "wav2vec-u: change one value of conf/wav2vec-u_ctc.yaml, what is trained in the end; may be repeated"
 option gans int:1.. "wav2vec-u: generators to choose from, with the seeds from --seed on"
 option nj int:1.. "number of parallel processes"
@@ -263,8 +264,8 @@ begin() {
 check_system() {
     if [[ $system == bert-asr && -z ${option_types[encoder]-} ]]; then
         usage_error "--system bert-asr reads characters; of the recipes egs/aishell has them"
-    elif [[ $system == wav2vec-u && -z ${option_types[text]-} ]]; then
-        usage_error "--system wav2vec-u learns from audio and text that are not paired; of the recipes egs/timit has them"
+    elif [[ $system == wav2vec-u && ${option_types[text]-} != *unmatched* ]]; then
+        usage_error "--system wav2vec-u learns from audio and text that are not paired; of the recipes egs/timit and egs/librispeech have them"
     fi
 }
 

@@ -14,6 +14,7 @@ from speechkit.models.hubert import Hubert
 from speechkit.report.results import read_papers
 from speechkit.tasks.cif import CifTrainingConfig
 from speechkit.tasks.code_bert import CodeBertConfig
+from speechkit.tasks.pool import PoolConfig
 from speechkit.tasks.pretrain import SYSTEMS, PretrainConfig
 from speechkit.tasks.recognizer import CtcConfig
 from speechkit.tasks.wav2vec_u import Wav2VecUConfig
@@ -142,6 +143,14 @@ def test_unpaired_training(path: Path) -> None:
         assert (gan.generator.in_dim, gan.generator.kernel, gan.discriminator.dim, gan.discriminator.kernel) == (
             512, 4, 384, 6,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted(EGS.glob("*/conf/**/pool.yaml")), ids=lambda path: path.parent.name)
+def test_pooling(path: Path) -> None:
+    config = load_config(PoolConfig, path)
+    assert config.pca == load_config(Wav2VecUConfig, path.with_name("wav2vec-u.yaml")).gan.generator.in_dim
+    if path.parent.name == "paper":
+        assert (config.pca, config.clusters, config.boundaries, config.pairs) == (512, 128, "clusters", True)
 
 
 def test_published_figures_of_timit() -> None:

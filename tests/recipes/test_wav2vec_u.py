@@ -60,7 +60,7 @@ def test_a_model_from_elsewhere_is_not_trained_here() -> None:
     assert (value(hidden, "--checkpoint"), value(hidden, "--layer")) == ("/model/final", "15")
 
 
-@pytest.mark.parametrize("recipe", ["digits", "wsj"])
+@pytest.mark.parametrize("recipe", ["digits", "wsj", "TEMPLATE"])
 def test_recipes_without_unpaired_text_refuse_before_any_stage(recipe: str) -> None:
     result = dry_run(recipe, "--system", "wav2vec-u")
     assert result.returncode == 2

@@ -3,8 +3,8 @@
 # what hears; its hidden states are pooled into segments, from which generators learn to make phones that look like those
 # of a text. The most plausible of --gans generators labels the audio for hidden Markov models, these do so for CTC.
 # No transcript of the training set is read; those of dev and test count errors only.
-# The recipe sets: text unpaired field lang lm word_lang word_lm ssl ssl_layer gans config overrides ctc_overrides exp
-# fsa_engine seed nj, and what utils/hubert.sh wants
+# The recipe sets: text unpaired field lang lm word_lang word_lm ssl ssl_layer pool_config gans config overrides
+# ctc_overrides exp fsa_engine seed nj, and what utils/hubert.sh wants
 
 readonly FLOOR=0.2                # of unsup-select: a share of changed labels below which there is no merit in fewer
 readonly WORD_LM_WEIGHT=2         # not tuned: there are no transcripts
@@ -99,8 +99,8 @@ fi
 hidden=$unpaired/hidden-$ssl_layer pooled=$unpaired/pooled-$ssl_layer
 step "$hidden" --needs "$voiced" --needs "$ssl" -- \
     speechkit features --in "$voiced" --out "$hidden" --checkpoint "$ssl" --layer "$ssl_layer" --nj "$nj"
-step "$pooled" --needs "$hidden" --needs conf/pool.yaml -- \
-    speechkit pool --data "$hidden" --out "$pooled" --config conf/pool.yaml --nj "$nj" --seed "$seed"
+step "$pooled" --needs "$hidden" --needs "$pool_config" -- \
+    speechkit pool --data "$hidden" --out "$pooled" --config "$pool_config" --nj "$nj" --seed "$seed"
 
 stage 5 "generators against discriminators, $gans of them, the most plausible of which is taken"
 called GAN
