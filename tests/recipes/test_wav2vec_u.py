@@ -53,6 +53,12 @@ def test_generators_of_several_seeds_and_the_chain_behind_them() -> None:
         assert all("cuts_test" not in word for word in each)
 
 
+def test_the_order_of_the_phone_model_is_four_or_as_told() -> None:
+    for words, order in (((), "4"), (("--ngram-order", "3"), "3")):
+        (ngram,) = of(commands("timit", "--system", "wav2vec-u", *words), "ngram")
+        assert value(ngram, "--order") == order
+
+
 def test_a_model_from_elsewhere_is_not_trained_here() -> None:
     found = commands("timit", "--system", "wav2vec-u", "--ssl", "/model/final")
     assert not of(found, "pretrain")

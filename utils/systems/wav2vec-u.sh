@@ -137,8 +137,8 @@ labels_of "$hmm" "$hidden" "$exp/labels-hmm" "$voiced"
 called CTC
 ctc=$exp/ctc decoder=(speechkit decode --checkpoint "$exp/ctc/final" --method wfst)
 step "$ctc" --needs "$exp/labels-hmm" --needs "$lang" --needs "$ssl" --needs conf/wav2vec-u_ctc.yaml --keep -- \
-    speechkit train --config conf/wav2vec-u_ctc.yaml "${ctc_overrides[@]}" --data "$exp/labels-hmm" --lang "$lang" --init "$ssl" --out "$ctc" \
-    --fsa-engine "$fsa_engine" --seed "$seed"
+    speechkit train --config conf/wav2vec-u_ctc.yaml "${ctc_overrides[@]}" --data "$exp/labels-hmm" --lang "$lang" \
+    --init "$ssl" --out "$ctc" --fsa-engine "$fsa_engine" --seed "$seed"
 
 stage 7 "decoding: all generators greedily, and what was learned from one of them"
 for run in "${runs[@]}"; do
