@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2154
 # Stage 3, the same for every corpus: train hidden Markov models, align all sets, compare with true times where there are any.
-# The recipe sets: data lang hmm fsa_engine seed
+# The recipe sets: data lang hmm fsa_engine
 
 stage 3 "hidden Markov models and forced alignment"
 step "$hmm/model" --needs "$data/fbank" --needs "$lang" --needs conf/features.yaml -- \
     speechkit hmm --data "$data/fbank" --lang "$lang" --features conf/features.yaml --out "$hmm/model" \
-    --fsa-engine "$fsa_engine" --seed "$seed"
+    --fsa-engine "$fsa_engine"
 step "$hmm/ali" --needs "$hmm/model" --needs "$data/fbank" -- \
     speechkit align --model "$hmm/model/final" --out "$hmm/ali" --fsa-engine "$fsa_engine" \
     --cuts "$data/fbank/cuts_train.jsonl.gz" "$data/fbank/cuts_dev.jsonl.gz" "$data/fbank/cuts_test.jsonl.gz"

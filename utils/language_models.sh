@@ -65,7 +65,7 @@ language_models() {
 neural_lm() {
     step "$2" --needs "$1" --needs "$lang" --needs "$data/valid" --needs "$lm_config" --keep -- \
         speechkit lm --config "$lm_config" --text "$1" --dev-cuts "$data/valid/cuts_dev.jsonl.gz" --lang "$lang" \
-        --out "$2" --seed "$seed"
+        --out "$2"
 }
 
 # Sets method and model: the search with the language model, as options of speechkit decode.

@@ -4,7 +4,7 @@
 #   size=mini                             a variable with its default, and
 #   option size one-of:tiny,mini "help"   the option that sets it: --size (some_name gives --some-name)
 #
-# Types: int:A..B (B may be missing), float, flag, string, one-of:a,b,c, file and dir (have to exist), path (may be
+# Types: int:A..B (B may be missing), float, flag, string, one-of:a,b,c, some-of:a,b,c (such words with commas between), file and dir (have to exist), path (may be
 # new; all three are meant from where the user calls), file-or:a,b,c and dir-or:a,b,c (one of these words, else such), key=value
 # (repeatable; gathers `--set key=value` in `overrides`, of --set-pretrain in `pretrain_overrides`, of --set-bert in
 # `bert_overrides`, of --set-ctc in `ctc_overrides`).
@@ -64,13 +64,19 @@ parse_options() {
 }
 
 set_option() {
-    local name=$1 value=$2 type=${option_types[$1]}
+    local name=$1 value=$2 type=${option_types[$1]} word words
     if [[ -z $value ]]; then
         usage_error "option --$name needs a value"
     fi
     case $type in
         int:*) check_integer "$name" "$value" "${type#int:}" ;;
         one-of:*) check_choice "$name" "$value" "${type#one-of:}" ;;
+        some-of:*)
+            IFS=, read -r -a words <<<"$value,"
+            for word in "${words[@]}"; do
+                check_choice "$name" "$word" "${type#some-of:}"
+            done
+            ;;
         float) [[ $value =~ ^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$ ]] || usage_error "--$name: '$value' is not a number" ;;
         file-or:*)
             if [[ ! -f $(from_caller "$value") ]]; then
@@ -196,6 +202,7 @@ print_help() {
             int:*) value=N ;;
             float) value=X ;;
             one-of:*) value="{${type#one-of:}}" ;;
+            some-of:*) value="{${type#some-of:}}[,...]" ;;
             file-or:*) value="{${type#*-or:},FILE}" ;;
             dir-or:*) value="{${type#*-or:},DIR}" ;;
             key=value) value=KEY=VALUE ;;

@@ -87,10 +87,10 @@ option corpus dir "folder of the real corpus (default: a synthesised miniature)"
 option system "one-of:$(system_names)" "what to train"
 option config file "configuration of the system (default conf/SYSTEM.yaml)"
 option set key=value "change one value of the configuration; may be repeated"
-option exp path "folder of the experiment (default exp/SYSTEM, or exp/SYSTEM-LABELS)"
+option exp path "folder of the experiment (default exp/SYSTEM, with labels and seed where they are not the usual: exp/SYSTEM-10-seed1)"
 option pretrain_config file "configuration of the pre-training (default conf/SYSTEM_pretrain.yaml)"
 option set_pretrain key=value "change one value of the configuration of the pre-training; may be repeated"
-option pretrained path "folder of the pre-training (default exp/SYSTEM-pretrained)"
+option pretrained path "folder of the pre-training (default exp/SYSTEM-pretrained, with the seed: exp/SYSTEM-pretrained-seed1)"
 option clusters string "hubert: numbers of clusters, one for each iteration"
 option cepstra one-of:normalised,plain "hubert: whether its first clusters are of cepstra normalised in each utterance, or as they are (the paper)"
 option layer int:1.. "hubert: layer whose hidden states are clustered, counted from 1"
@@ -100,8 +100,8 @@ option set_bert key=value "vq-wav2vec, bert-asr: change one value of it; may be 
 option bert_layer int:1.. "vq-wav2vec: layer of BERT that the acoustic model reads, counted from 1"
 option rounds int:1.. "pseudo-label: rounds of labelling and training, fewer if dev gets worse"
 option student one-of:scratch,continue "pseudo-label: train each student from the start, or from its teacher's weights"
-option ssl path "wav2vec-u: pre-trained model that hears, as one of speechkit import (default: HuBERT, trained on the audio)"
-option ssl_layer int:1.. "wav2vec-u: its layer whose hidden states are pooled, counted from 1 (default: 2 of the HuBERT trained here, 15 of --ssl)"
+option ssl path "wav2vec-u, bert-asr: pre-trained model that hears, as one of speechkit import (default: HuBERT, trained on the audio; bert-asr: none, log-mel and pitch)"
+option ssl_layer int:1.. "its layer that is read, counted from 1 (default: wav2vec-u: 2 of the HuBERT trained here, 15 of --ssl)"
 option pool_config file "wav2vec-u: how hidden states are pooled (default conf/pool.yaml)"
 option set_ctc key=value "wav2vec-u: change one value of conf/wav2vec-u_ctc.yaml, what is trained in the end; may be repeated"
 option gans int:1.. "wav2vec-u: generators to choose from, with the seeds from --seed on"
@@ -111,7 +111,7 @@ option lm "file-or:none,4gram$(neural_lm_names)" "language model of the search: 
 option rescore one-of:none,transformer "with transformer, a Transformer language model of the same text rescores n-best lists"
 option lm_config file "configuration of the neural model of --rescore or --lm (default conf/lm.yaml, conf/lm_NAME.yaml)"
 option fsa_engine one-of:auto,torch,k2 "what searches graphs: the built-in engine or k2 (auto: k2 if it is installed)"
-option seed int:0.. "seed of the training"
+option seed int:0.. "seed of pre-training and training; each has its folders"
 option results path "table that the results are added to"
 option sweep file "run the grid of values and seeds in this file, as those in conf/sweeps (--exp: its folder)"
 option jobs int:1.. "with --sweep, runs at a time (default: one for each GPU, else for each process)"
@@ -240,7 +240,7 @@ begin() {
         lm_config=${lm_config:-conf/lm_$lm_name.yaml}
     fi
     lm_config=${lm_config:-conf/lm.yaml}
-    pretrained=${pretrained:-exp/$system-pretrained}
+    pretrained=${pretrained:-exp/$system-pretrained$(seed_name)}
     # For RESULTS.md: what makes these results again, from the project's folder.
     SPEECHKIT_COMMAND=$(quoted "${recipe_dir#"$SPEECHKIT_ROOT"/}/$recipe_name" "${given_words[@]}")
     export SPEECHKIT_COMMAND SPEECHKIT_SYSTEM=$system
@@ -264,6 +264,8 @@ begin() {
 check_system() {
     if [[ $system == bert-asr && -z ${option_types[encoder]-} ]]; then
         usage_error "--system bert-asr reads characters; of the recipes egs/aishell has them"
+    elif [[ $system == bert-asr && -n $ssl ]] && ! given ssl-layer; then
+        usage_error "--ssl needs --ssl-layer: which of its layers --system bert-asr hears"
     elif [[ $system == wav2vec-u && ${option_types[text]-} != *unmatched* ]]; then
         usage_error "--system wav2vec-u learns from audio and text that are not paired; of the recipes egs/timit and egs/librispeech have them"
     fi
@@ -293,10 +295,18 @@ check_config() {
     fi
 }
 
-# "-10" with --labels 10, of the recipes that have this option, and nothing if all labels are used.
+# What names an experiment beside its system: "-10" with --labels 10, of the recipes that have this option, and the seed.
 part_name() {
     if [[ -n ${labels-} && $labels != 100 ]]; then
         printf -- '-%s' "$labels"
+    fi
+    seed_name
+}
+
+# "-seed1" with --seed 1. What all experiments share, as the models of stages 2 and 3, is made with seed 0.
+seed_name() {
+    if ((seed > 0)); then
+        printf -- '-seed%d' "$seed"
     fi
 }
 

@@ -17,7 +17,7 @@ option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or h
 option ngram_order int:1..6 "order of the character language model"
 option labels int:1..100 "percent of the transcripts that training uses; the language model reads all"
 option encoder one-of:average,conv1d-resnet "bert-asr: what hears a character"
-option alignment string "bert-asr: where characters lie at recognition, one or more of oracle,linear,ctc,cif,hmm"
+option alignment some-of:oracle,linear,ctc,cif,hmm "bert-asr: where characters lie at recognition"
 option bert dir-or:own,random "bert-asr: what it begins with, a BERT of the transcripts, its sizes alone, or a Hugging Face BERT"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"

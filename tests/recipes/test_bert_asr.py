@@ -76,10 +76,24 @@ def test_a_bert_of_hugging_face_is_imported(tmp_path: Path) -> None:
     assert value(bert_lm, "--init") == value(imported, "--out")
 
 
+def test_a_layer_of_a_pretrained_model_is_heard_in_segments_of_the_spectrum() -> None:
+    found = commands("aishell", *CALL, "--alignment", "oracle,ctc,cif", "--ssl", "exp/hubert", "--ssl-layer", "3")
+    (layer,) = of(found, "features")
+    (training,) = of(found, "bert-asr")
+    assert (value(layer, "--checkpoint")[-len("exp/hubert") :], value(layer, "--layer")) == ("exp/hubert", "3")
+    assert value(training, "--data") == value(layer, "--out")
+    assert value(training, "--out") == "exp/bert-asr-conv1d-resnet-ssl"
+    assert {value(each, "--cuts").rpartition("/")[0] for each in of(found, "bert-decode")} == {value(layer, "--out")}
+    for each in of(found, "train") + of(found, "cif"):
+        assert value(each, "--data") == "data/fbank"
+
+
 @pytest.mark.parametrize(
     ("recipe", "options", "complaint"),
     [
         ("aishell", ["--alignment", "linear,oracel"], "--alignment: unknown 'oracel', did you mean 'oracle'?"),
+        ("aishell", ["--alignment", ",linear"], "--alignment: unknown ''"),
+        ("aishell", ["--ssl", "exp/hubert"], "--ssl needs --ssl-layer"),
         ("aishell", ["--encoder", "resnet"], "--encoder: unknown 'resnet', choose from: average conv1d-resnet"),
         ("aishell", ["--bert", "nowhere"], "--bert: unknown 'nowhere'"),
         ("timit", [], "reads characters; of the recipes egs/aishell has them"),

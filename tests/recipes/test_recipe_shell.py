@@ -179,8 +179,8 @@ def test_values_are_taken_literally(recipe: Recipe) -> None:
     values = ["a=$(touch bad)", "b=`touch bad`;c", 'd="x" y*']
     result = recipe(*CORPUS, "--seed", "007", *(word for value in values for word in ("--set", value)))
     assert result.returncode == 0, result.stderr
-    line = (recipe.folder / "exp/fbank/final").read_text(encoding="utf-8")
-    assert line == f"exp/fbank final --seed 7 {' '.join(f'--set {value}' for value in values)}\n"
+    line = (recipe.folder / "exp/fbank-seed7/final").read_text(encoding="utf-8")
+    assert line == f"exp/fbank-seed7 final --seed 7 {' '.join(f'--set {value}' for value in values)}\n"
     assert not (recipe.folder / "bad").exists()
 
 
@@ -218,11 +218,20 @@ def test_more_processes_change_nothing(finished: Recipe) -> None:
 
 
 def test_training_beside_and_training_again(finished: Recipe) -> None:
-    assert finished(*CORPUS, "--seed", "1").returncode == 1
-    assert finished(*CORPUS, "--seed", "1", "--exp", "exp/other seed").returncode == 0
+    changed = (*CORPUS, "--set", "train.x=1")
+    assert finished(*changed).returncode == 1
+    assert finished(*changed, "--exp", "exp/other values").returncode == 0
     assert finished.new_calls() == ["exp/other", "exp/other", "exp/other", "report"]
-    assert finished(*CORPUS, "--stage", "6", "--seed", "1", "--force").returncode == 0
+    assert finished(*changed, "--stage", "6", "--force").returncode == 0
     assert finished.new_calls() == [*STEPS[2:], *SCORING]
+
+
+def test_another_seed_trains_beside_on_the_same_data(finished: Recipe) -> None:
+    assert finished(*CORPUS, "--seed", "1").returncode == 0
+    beside = "exp/fbank-seed1"
+    assert finished.new_calls() == [beside, f"{beside}/decode", f"{beside}/score", "report"]
+    finished(*CORPUS)
+    assert finished.new_calls() == SCORING
 
 
 def test_changed_file_of_the_corpus_is_noticed(finished: Recipe) -> None:

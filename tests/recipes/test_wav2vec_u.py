@@ -41,12 +41,12 @@ def test_generators_of_several_seeds_and_the_chain_behind_them() -> None:
     found = commands("timit", "--system", "wav2vec-u", "--gans", "3", "--seed", "7", "--stage", "4")
     assert [value(each, "--seed") for each in of(found, "gan")] == ["7", "8", "9"]
     (choice,) = of(found, "gan-select")
-    assert choice[choice.index("--runs") + 1 :][:3] == [f"exp/wav2vec-u-unmatched/gan-{seed}" for seed in (7, 8, 9)]
+    assert choice[choice.index("--runs") + 1 :][:3] == [f"exp/wav2vec-u-unmatched-seed7/gan-{seed}" for seed in (7, 8, 9)]
     (model,) = of(found, "hmm")
-    assert value(model, "--data") == "exp/wav2vec-u-unmatched/labels-gan"
+    assert value(model, "--data") == "exp/wav2vec-u-unmatched-seed7/labels-gan"
     (ctc,) = of(found, "train")
-    assert value(ctc, "--data") == "exp/wav2vec-u-unmatched/labels-hmm"
-    assert value(ctc, "--init") == "exp/wav2vec-u-hubert-unmatched/iteration-2/final"
+    assert value(ctc, "--data") == "exp/wav2vec-u-unmatched-seed7/labels-hmm"
+    assert value(ctc, "--init") == "exp/wav2vec-u-hubert-unmatched-seed7/iteration-2/final"
     for each in of(found, "decode") + of(found, "hmm-decode"):
         assert "--sweep" not in each  # which would tune on transcripts
     for each in of(found, "relabel"):

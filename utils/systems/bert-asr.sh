@@ -2,15 +2,17 @@
 # System bert-asr, stages 4 to 7: a text BERT learns the transcripts, then to predict each character from those before it
 # (BERT-LM), then to hear its segment of the audio too (Huang et al. 2021). It is trained on the segments of stage 3 and
 # recognises in those of --alignment: oracle (of stage 3, with the reference), linear (equal division), ctc (the best path
-# of a CTC model), cif (a learned predictor of boundaries) or hmm (what stage 3's models recognise themselves).
-# The recipe sets: encoder alignment bert data lang hmm features labelled pretrained bert_config bert_overrides exp
-# config overrides seed, and what utils/training.sh wants
+# of a CTC model), cif (a learned predictor of boundaries) or hmm (what stage 3's models recognise themselves). With --ssl
+# it hears a layer of a pre-trained model in place of log-mel and pitch.
+# The recipe sets: encoder alignment bert ssl ssl_layer data lang hmm features labelled pretrained bert_config
+# bert_overrides exp config overrides seed nj, and what utils/training.sh wants
 
 IFS=, read -r -a alignments <<<"$alignment"
-for kind in "${alignments[@]}"; do
-    check_choice alignment "$kind" oracle,linear,ctc,cif,hmm
-done
-given exp || exp=exp/bert-asr-$encoder$(if [[ $bert == random ]]; then echo -random; fi)$(part_name)
+if [[ -n $ssl ]]; then
+    given config || config=conf/bert-asr_ssl.yaml
+    SPEECHKIT_SYSTEM="bert-asr ssl"
+fi
+given exp || exp=exp/bert-asr-$encoder${ssl:+-ssl}$(if [[ $bert == random ]]; then echo -random; fi)$(part_name)
 text_bert=$pretrained/bert
 if [[ $bert != own && $bert != random ]]; then
     text_bert=$pretrained/imported
@@ -79,6 +81,9 @@ for kind in "${alignments[@]}"; do
     step "$segments/$kind" "${inputs[@]}" --needs "$segments/oracle" -- \
         speechkit segments "${words[@]}" --cuts "${cuts[@]}" --reference "$segments/oracle" --out "$segments/$kind"
 done
+if [[ -n $ssl ]]; then
+    hidden_features "$ssl" "$ssl_layer"
+fi
 
 stage 6 "BERT-ASR: the next character from those before it and the audio"
 start=(--bert "$bert_lm/final")

@@ -11,8 +11,8 @@ readonly WORD_LM_WEIGHT=2         # not tuned: there are no transcripts
 voiced=$unpaired/voiced
 # Linear probes for phones find most in these layers: of the miniature HuBERT here, of wav2vec 2.0 LARGE in the paper.
 given ssl-layer || ssl_layer=$(if [[ -z $ssl ]]; then echo 2; else echo 15; fi)
-given exp || exp=exp/wav2vec-u-$text${data#data}
-given pretrained || pretrained=exp/wav2vec-u-hubert-$text${data#data}
+given exp || exp=exp/wav2vec-u-$text$(seed_name)${data#data}
+given pretrained || pretrained=exp/wav2vec-u-hubert-$text$(seed_name)${data#data}
 given pretrain-config || pretrain_config=conf/hubert_pretrain.yaml
 unlabelled=$voiced
 # shellcheck source=utils/hubert.sh
