@@ -43,7 +43,7 @@ sets=$train_sets-$dev_sets-$test_sets     # each choice of sets has its own data
 sets=${sets//[^[:alnum:]]/-}
 data=data/$sets
 if ! given exp; then
-    exp=exp/$system/$sets
+    exp=exp/$system$(seed_name)/$sets
 fi
 audio=$pretrain_sets-$dev_sets
 audio=${audio//[^[:alnum:]]/-}

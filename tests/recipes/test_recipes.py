@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from dry_run import commands, value
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(ROOT.glob("egs/*/run.sh"))
@@ -101,3 +102,12 @@ def test_wav2vec_trains_on_context_vectors() -> None:
     assert "--checkpoint exp/wav2vec-pretrained/model/final --layer 2" in plan.stdout
     assert "--config conf/wav2vec.yaml --data exp/wav2vec-pretrained/features " in plan.stdout
     assert "--cuts exp/wav2vec-pretrained/features/cuts_test.jsonl.gz" in plan.stdout
+
+
+@pytest.mark.parametrize("name", ["aishell", "digits", "librispeech", "timit", "wsj"])
+def test_seeds_share_the_data_and_nothing_else(name: str) -> None:
+    shared = [commands(name, "--stop-stage", "3", "--seed", seed) for seed in ("0", "2")]
+    assert shared[0] == shared[1]
+    trained = commands(name, "--system", "wav2vec2", "--stage", "4", "--stop-stage", "6", "--seed", "2")
+    assert [each[1] for each in trained] == ["pretrain", "train"]
+    assert all("-seed2" in value(each, "--out") for each in trained)
