@@ -41,7 +41,9 @@ def test_generators_of_several_seeds_and_the_chain_behind_them() -> None:
     found = commands("timit", "--system", "wav2vec-u", "--gans", "3", "--seed", "7", "--stage", "4")
     assert [value(each, "--seed") for each in of(found, "gan")] == ["7", "8", "9"]
     (choice,) = of(found, "gan-select")
-    assert choice[choice.index("--runs") + 1 :][:3] == [f"exp/wav2vec-u-unmatched-seed7/gan-{seed}" for seed in (7, 8, 9)]
+    assert choice[choice.index("--runs") + 1 :][:3] == [
+        f"exp/wav2vec-u-unmatched-seed7/gan-{seed}" for seed in (7, 8, 9)
+    ]
     (model,) = of(found, "hmm")
     assert value(model, "--data") == "exp/wav2vec-u-unmatched-seed7/labels-gan"
     (ctc,) = of(found, "train")
