@@ -58,6 +58,7 @@ export PYTHONUTF8=1               # file names are UTF-8 in Python too, whatever
 . "$SPEECHKIT_ROOT/utils/sweep.sh"
 
 # ---- options of every recipe -----------------------------------------------------------------------------------
+# An option whose text begins with names of systems, as "hubert, wav2vec-u: ...", is refused with others.
 
 system_names() {
     local file names=
@@ -91,9 +92,9 @@ option exp path "folder of the experiment (default exp/SYSTEM, with labels and s
 option pretrain_config file "configuration of the pre-training (default conf/SYSTEM_pretrain.yaml)"
 option set_pretrain key=value "change one value of the configuration of the pre-training; may be repeated"
 option pretrained path "folder of the pre-training (default exp/SYSTEM-pretrained, with the seed: exp/SYSTEM-pretrained-seed1)"
-option clusters string "hubert: numbers of clusters, one for each iteration"
-option cepstra one-of:normalised,plain "hubert: whether its first clusters are of cepstra normalised in each utterance, or as they are (the paper)"
-option layer int:1.. "hubert: layer whose hidden states are clustered, counted from 1"
+option clusters string "hubert, wav2vec-u: numbers of clusters, one for each iteration"
+option cepstra one-of:normalised,plain "hubert, wav2vec-u: whether its first clusters are of cepstra normalised in each utterance, or as they are (the paper)"
+option layer int:1.. "hubert, wav2vec-u: layer whose hidden states are clustered, counted from 1"
 option code_features one-of:bert,context "vq-wav2vec: what the acoustic model reads, outputs of BERT over the codes or context vectors"
 option bert_config file "vq-wav2vec, bert-asr: configuration of BERT (default conf/code-bert.yaml, conf/bert.yaml)"
 option set_bert key=value "vq-wav2vec, bert-asr: change one value of it; may be repeated"
@@ -101,7 +102,7 @@ option bert_layer int:1.. "vq-wav2vec: layer of BERT that the acoustic model rea
 option rounds int:1.. "pseudo-label: rounds of labelling and training, fewer if dev gets worse"
 option student one-of:scratch,continue "pseudo-label: train each student from the start, or from its teacher's weights"
 option ssl path "wav2vec-u, bert-asr: pre-trained model that hears, as one of speechkit import (default: HuBERT, trained on the audio; bert-asr: none, log-mel and pitch)"
-option ssl_layer int:1.. "its layer that is read, counted from 1 (default: wav2vec-u: 2 of the HuBERT trained here, 15 of --ssl)"
+option ssl_layer int:1.. "wav2vec-u, bert-asr: its layer that is read, counted from 1 (default with wav2vec-u: 2 of the HuBERT trained here, 15 of --ssl)"
 option pool_config file "wav2vec-u: how hidden states are pooled (default conf/pool.yaml)"
 option set_ctc key=value "wav2vec-u: change one value of conf/wav2vec-u_ctc.yaml, what is trained in the end; may be repeated"
 option gans int:1.. "wav2vec-u: generators to choose from, with the seeds from --seed on"
@@ -260,8 +261,22 @@ begin() {
     fi
 }
 
-# A system that needs more than the recipe has is refused before any stage.
+# A system that needs more than the recipe has is refused before any stage, and so are options that it does not read.
 check_system() {
+    local name owners
+    for name in "${option_names[@]}"; do
+        owners=${option_texts[$name]%%: *}
+        if given "$name" && are_systems "$owners" && [[ ", $owners," != *", $system,"* ]]; then
+            usage_error "--$name is for --system ${owners//, / or }, not for $system"
+        fi
+    done
+    if [[ $system == bert-asr || $system == wav2vec-u ]]; then
+        for name in decode lm lm-config rescore; do
+            if given "$name"; then
+                usage_error "--$name is not for --system $system, which has a search of its own"
+            fi
+        done
+    fi
     if [[ $system == bert-asr && -z ${option_types[encoder]-} ]]; then
         usage_error "--system bert-asr reads characters; of the recipes egs/aishell has them"
     elif [[ $system == bert-asr && -n $ssl ]] && ! given ssl-layer; then
@@ -269,6 +284,17 @@ check_system() {
     elif [[ $system == wav2vec-u && ${option_types[text]-} != *unmatched* ]]; then
         usage_error "--system wav2vec-u learns from audio and text that are not paired; of the recipes egs/timit and egs/librispeech have them"
     fi
+}
+
+# Whether words with ", " between them are names of systems.
+are_systems() {
+    local word words
+    IFS=, read -r -a words <<<"${1//, /,}"
+    for word in "${words[@]}"; do
+        if [[ ! -f $SPEECHKIT_ROOT/utils/systems/$word.sh ]]; then
+            return 1
+        fi
+    done
 }
 
 # A wrong key or value shows at once, not when training starts.

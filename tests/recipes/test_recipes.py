@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from dry_run import commands, value
+from dry_run import commands, dry_run, value
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(ROOT.glob("egs/*/run.sh"))
@@ -111,3 +111,24 @@ def test_seeds_share_the_data_and_nothing_else(name: str) -> None:
     trained = commands(name, "--system", "wav2vec2", "--stage", "4", "--stop-stage", "6", "--seed", "2")
     assert [each[1] for each in trained] == ["pretrain", "train"]
     assert all("-seed2" in value(each, "--out") for each in trained)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "complaint"),
+    [
+        ("timit", ["--clusters", "50"], "--clusters is for --system hubert or wav2vec-u, not for fbank"),
+        ("timit", ["--text", "matched"], "--text is for --system wav2vec-u, not for fbank"),
+        (
+            "aishell",
+            ["--system", "hubert", "--encoder", "average"],
+            "--encoder is for --system bert-asr, not for hubert",
+        ),
+        ("aishell", ["--system", "bert-asr", "--decode", "beam"], "--decode is not for --system bert-asr"),
+        ("timit", ["--system", "wav2vec-u", "--rescore", "transformer"], "--rescore is not for --system wav2vec-u"),
+    ],
+)
+def test_options_that_the_system_does_not_read_are_refused(name: str, options: list[str], complaint: str) -> None:
+    result = dry_run(name, *options)
+    assert result.returncode == 2
+    assert complaint in result.stderr
+    assert result.stdout == ""
