@@ -1,6 +1,7 @@
 """Mandarin syllables of characters in their context, by pypinyin: 银行 is yin2 hang2, 旅行 lv3 xing2."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from speechkit.common.errors import SpeechkitError
@@ -39,5 +40,12 @@ def _pypinyin() -> Any:
         import pypinyin
     except ImportError as error:
         raise SpeechkitError(f"syllables of Mandarin need pypinyin ({error}): `pip install pypinyin`") from error
-    pypinyin.load_single_dict(_PARTICLES)
+    _teach_particles()
     return pypinyin
+
+
+@cache  # each call has pypinyin go through its whole dictionary
+def _teach_particles() -> None:
+    import pypinyin
+
+    pypinyin.load_single_dict(_PARTICLES)
