@@ -12,13 +12,14 @@ ngram_order=3
 labels=100
 max_bad_ratio=0.05
 # shellcheck disable=SC2034         # utils/systems/bert-asr.sh reads them
-encoder=conv1d-resnet alignment=oracle,linear bert=own
+encoder=conv1d-resnet alignment=oracle,linear bert=own bert_text=''
 option size one-of:tiny,mini,small "size of the miniature: seconds, minutes or hours of work"
 option ngram_order int:1..6 "order of the character language model"
 option labels int:1..100 "percent of the transcripts that training uses; the language model reads all"
 option encoder one-of:average,conv1d-resnet "bert-asr: what hears a character"
 option alignment some-of:oracle,linear,ctc,cif,hmm "bert-asr: where characters lie at recognition"
 option bert dir-or:own,random "bert-asr: what it begins with, a BERT of the transcripts, its sizes alone, or a Hugging Face BERT"
+option bert_text file "bert-asr: what BERT is pre-trained on (default: sentences of the miniature's language that nobody reads; with --corpus the transcripts)"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 lang=$data/lang
@@ -45,6 +46,14 @@ stage 2 "language: characters, n-gram model, decoding graph"
 step "$lang" --needs "$data/valid" -- \
     speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char --boundary none --out "$lang"
 language_models "$lang/lm_text.txt"
+if [[ $system == bert-asr && -z $bert_text ]]; then
+    bert_text=$lang/lm_text.txt
+    if ! given corpus; then
+        bert_text=$data/further-text/words.txt
+        step "$data/further-text" -- \
+            speechkit further-text --corpus aishell --size "$size" --sentences 6000 --out "$data/further-text"
+    fi
+fi
 
 alignment_stage                   # 3, from utils/alignment.sh
 

@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# System bert-asr, stages 4 to 7: a text BERT learns the transcripts, then to predict each character from those before it
-# (BERT-LM), then to hear its segment of the audio too (Huang et al. 2021). It is trained on the segments of stage 3 and
+# System bert-asr, stages 4 to 7: a BERT learns from text, then to predict each character of the transcripts from those before
+# it (BERT-LM), then to hear its segment of the audio too (Huang et al. 2021). It is trained on the segments of stage 3 and
 # recognises in those of --alignment: oracle (of stage 3, with the reference), linear (equal division), ctc (the best path
 # of a CTC model), cif (a learned predictor of boundaries) or hmm (what stage 3's models recognise themselves). With --ssl
 # it hears a layer of a pre-trained model in place of log-mel and pitch.
-# The recipe sets: encoder alignment bert ssl ssl_layer data lang hmm features labelled pretrained bert_config
+# The recipe sets: encoder alignment bert bert_text ssl ssl_layer data lang hmm features labelled pretrained bert_config
 # bert_overrides exp config overrides seed nj, and what utils/training.sh wants
 
 IFS=, read -r -a alignments <<<"$alignment"
@@ -38,10 +38,10 @@ hmm_alignment() {
         --cuts "${sets[@]/#"$features"/"$1/heard"}"
 }
 
-stage 4 "BERT: masked words of the transcripts, or one that is there"
+stage 4 "BERT: masked words of a text, or one that is there"
 if [[ $bert == own || $bert == random ]]; then
-    step "$text_bert" --needs "$lang/lm_text.txt" --needs "$data/valid/cuts_dev.jsonl.gz" --needs "$bert_config" --keep -- \
-        speechkit bert --config "$bert_config" "${bert_overrides[@]}" --text "$lang/lm_text.txt" \
+    step "$text_bert" --needs "$bert_text" --needs "$data/valid/cuts_dev.jsonl.gz" --needs "$bert_config" --keep -- \
+        speechkit bert --config "$bert_config" "${bert_overrides[@]}" --text "$bert_text" \
         --dev-cuts "$data/valid/cuts_dev.jsonl.gz" --out "$text_bert" --seed "$seed"
 else
     step "$text_bert" --files "$bert" -- speechkit import --format bert --in "$bert" --out "$text_bert/final"

@@ -5,6 +5,7 @@ speaker or a sentence, and dev and test have only words of the training set, who
 espeak reads the characters.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,28 @@ SIZES = {
 
 def plan(size: str, seed: int) -> Plan:
     """Plan the miniature AISHELL-1 of a size in `SIZES`."""
+    utterances, lines, _ = _read(size, seed)
+    spellings = "".join(f"{word} {' '.join(phones)}\n" for word, phones in lexicon().items())
+    sexes = {utterance.speaker.name: utterance.speaker.sex.upper() for utterance in utterances}
+    documents = {
+        Path("data_aishell") / "transcript" / "aishell_transcript_v0.8.txt": "".join(lines),
+        Path("resource_aishell") / "speaker.info": "".join(f"{name[1:]} {sex}\n" for name, sex in sexes.items()),
+        Path("resource_aishell") / "lexicon.txt": f"SIL sil\n<SPOKEN_NOISE> sil\n{spellings}",
+    }
+    return Plan(utterances, 16000, (0.1, 0.3), write, labelled=False, documents=documents)
+
+
+def unread(size: str, seed: int) -> Iterator[str]:
+    """Sentences that nobody reads in the miniature of this size and seed, spaces between their words, without end.
+
+    All words are of the training set.
+    """
+    _, _, further = _read(size, seed)
+    return (" ".join(words) for words in further)
+
+
+def _read(size: str, seed: int) -> tuple[list[Utterance], list[str], Iterator[list[str]]]:
+    """What is read, its lines of the transcript, and further sentences of the training set's words."""
     texts = sentences(generator(seed, "aishell sentences"), SIZES[size].choices)
     utterances: list[Utterance] = []
     lines: list[str] = []
@@ -52,11 +75,4 @@ def plan(size: str, seed: int) -> Plan:
                 path = Path("data_aishell") / "wav" / part / name / f"BAC009{name}W{sentence:04d}"
                 utterances.append(Utterance(path, "".join(words) + "。", speaker, (part,)))
                 lines.append(f"{path.name} {' '.join(words)}\n")
-    spellings = "".join(f"{word} {' '.join(phones)}\n" for word, phones in lexicon().items())
-    sexes = {utterance.speaker.name: utterance.speaker.sex.upper() for utterance in utterances}
-    documents = {
-        Path("data_aishell") / "transcript" / "aishell_transcript_v0.8.txt": "".join(lines),
-        Path("resource_aishell") / "speaker.info": "".join(f"{name[1:]} {sex}\n" for name, sex in sexes.items()),
-        Path("resource_aishell") / "lexicon.txt": f"SIL sil\n<SPOKEN_NOISE> sil\n{spellings}",
-    }
-    return Plan(utterances, 16000, (0.1, 0.3), write, labelled=False, documents=documents)
+    return utterances, lines, (words for words in texts if known.issuperset(words))

@@ -1,29 +1,30 @@
-"""More text of a miniature's language, in the phones that its voices would say: text that belongs to no recording."""
+"""More text of a miniature's language, which belongs to no recording: words, and phones as its voices say them."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from speechkit.common.errors import UsageError
 from speechkit.common.files import atomic_path
 from speechkit.common.names import nearest
 from speechkit.common.progress import progress
-from speechkit.data.miniature import SIZES, espeak, phones, timit
+from speechkit.data.miniature import SIZES, aishell, espeak, phones, timit
 from speechkit.data.miniature.grammar import words
 from speechkit.data.parallel import parallel_map
 
-_UNREAD: Mapping[str, Callable[[str, int], Iterator[tuple[str, espeak.Voice]]]] = {"timit": timit.unread}
-CORPORA = tuple(_UNREAD)
+_SPOKEN: Mapping[str, Callable[[str, int], Iterator[tuple[str, espeak.Voice]]]] = {"timit": timit.unread}
+_WRITTEN: Mapping[str, Callable[[str, int], Iterator[str]]] = {"aishell": aishell.unread}
+CORPORA = (*_SPOKEN, *_WRITTEN)
 
 
 def write_further_text(corpus: str, size: str, out: Path, count: int, seed: int = 0, num_jobs: int = 1) -> None:
-    """Write `phones.txt` and `words.txt` of `count` sentences that the miniature of this size and seed does not have.
+    """Write `words.txt` of `count` sentences that the miniature of this size and seed does not have, a line for each.
 
-    The phones are those of the corpus's own transcripts (TIMIT's 61 with `h#` at both ends), in one line for each
-    sentence. The files depend on nothing but corpus, size, seed and, in their length, `count`.
+    Of timit there is `phones.txt` too, in the phones of the corpus's own transcripts (TIMIT's 61 with `h#` at both
+    ends). The files depend on nothing but corpus, size, seed and, in their length, `count`.
 
     Raises:
-        UsageError: there is no such miniature, or none with phones, or `count` is below 1.
+        UsageError: there is no such miniature, or none with further text, or `count` is below 1.
         SpeechkitError: espeakng-loader is missing.
     """
     for name, value, known in (("corpus", corpus, CORPORA), ("size", size, SIZES.get(corpus, ()))):
@@ -33,12 +34,18 @@ def write_further_text(corpus: str, size: str, out: Path, count: int, seed: int 
             )
     if count < 1 or num_jobs < 1 or seed < 0:
         raise UsageError("--sentences and --nj are at least 1, --seed is not negative")
-    sentences = list(itertools.islice(_UNREAD[corpus](size, seed), count))
+    if corpus in _WRITTEN:
+        _write(out / "words.txt", itertools.islice(_WRITTEN[corpus](size, seed), count))
+        return
+    sentences = list(itertools.islice(_SPOKEN[corpus](size, seed), count))
     said = progress(parallel_map(spoken_phones, sentences, num_jobs), total=count, description="phonemising")
-    with atomic_path(out / "phones.txt") as path, path.open("w", encoding="utf-8") as stream:
-        stream.writelines(f"{' '.join(line)}\n" for line in said)
-    with atomic_path(out / "words.txt") as path, path.open("w", encoding="utf-8") as stream:
-        stream.writelines(f"{' '.join(words(text))}\n" for text, _ in sentences)
+    _write(out / "phones.txt", map(" ".join, said))
+    _write(out / "words.txt", (" ".join(words(text)) for text, _ in sentences))
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    with atomic_path(path) as unfinished, unfinished.open("w", encoding="utf-8") as stream:
+        stream.writelines(f"{line}\n" for line in lines)
 
 
 def spoken_phones(sentence: tuple[str, espeak.Voice]) -> list[str]:
