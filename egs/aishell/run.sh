@@ -46,14 +46,15 @@ stage 2 "language: characters, n-gram model, decoding graph"
 step "$lang" --needs "$data/valid" -- \
     speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char --boundary none --out "$lang"
 language_models "$lang/lm_text.txt"
-if [[ $system == bert-asr && -z $bert_text ]]; then
-    bert_text=$lang/lm_text.txt
-    if ! given corpus; then
-        bert_text=$data/further-text/words.txt
-        step "$data/further-text" -- \
-            speechkit further-text --corpus aishell --size "$size" --sentences 6000 --out "$data/further-text"
-    fi
+# shellcheck disable=SC2034
+bert_lm_text=$lang/lm_text.txt
+if [[ $system == bert-asr ]] && ! given corpus; then
+    # BERT-LM would have the miniature's few transcripts by heart, and BERT-ASR listen less than from random weights.
+    bert_lm_text=$data/further-text/words.txt
+    step "$data/further-text" -- \
+        speechkit further-text --corpus aishell --size "$size" --sentences 6000 --out "$data/further-text"
 fi
+bert_text=${bert_text:-$bert_lm_text}
 
 alignment_stage                   # 3, from utils/alignment.sh
 
