@@ -19,7 +19,7 @@ option labels int:1..100 "percent of the transcripts that training uses; the lan
 option encoder one-of:average,conv1d-resnet "bert-asr: what hears a character"
 option alignment some-of:oracle,linear,ctc,cif,hmm "bert-asr: where characters lie at recognition"
 option bert dir-or:own,random "bert-asr: what it begins with, a BERT of the transcripts, its sizes alone, or a Hugging Face BERT"
-option bert_text file "bert-asr: what BERT is pre-trained on (default: sentences of the miniature's language that nobody reads; with --corpus the transcripts)"
+option bert_text file "bert-asr: text that BERT is pre-trained on, a sentence a line (default: the transcripts)"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
 lang=$data/lang
@@ -46,15 +46,7 @@ stage 2 "language: characters, n-gram model, decoding graph"
 step "$lang" --needs "$data/valid" -- \
     speechkit lang --cuts "$data/valid/cuts_train.jsonl.gz" --unit char --boundary none --out "$lang"
 language_models "$lang/lm_text.txt"
-# shellcheck disable=SC2034
-bert_lm_text=$lang/lm_text.txt
-if [[ $system == bert-asr ]] && ! given corpus; then
-    # BERT-LM would have the miniature's few transcripts by heart, and BERT-ASR listen less than from random weights.
-    bert_lm_text=$data/further-text/words.txt
-    step "$data/further-text" -- \
-        speechkit further-text --corpus aishell --size "$size" --sentences 6000 --out "$data/further-text"
-fi
-bert_text=${bert_text:-$bert_lm_text}
+bert_text=${bert_text:-$lang/lm_text.txt}
 
 alignment_stage                   # 3, from utils/alignment.sh
 

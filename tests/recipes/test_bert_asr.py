@@ -18,20 +18,12 @@ def test_bert_then_bert_lm_then_bert_asr() -> None:
     assert not of(found, "train") + of(found, "cif")  # oracle and linear need no other model
 
 
-def test_what_bert_is_pretrained_on(tmp_path: Path) -> None:
-    """Of a miniature sentences that nobody reads, of a corpus its transcripts, or a file; BERT-LM the first two."""
+def test_bert_reads_transcripts_or_another_text_and_bert_lm_transcripts(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.touch()
-    for options, expected in (
-        ((), "data/further-text/words.txt"),
-        (("--corpus", str(tmp_path)), "data/lang/lm_text.txt"),
-        (("--corpus", str(tmp_path), "--bert-text", str(text)), str(text)),
-    ):
-        found = commands("aishell", *CALL[2:], *options)
-        bert, bert_lm = of(found, "bert")
-        assert value(bert, "--text") == expected
-        assert value(bert_lm, "--text") == ("data/lang/lm_text.txt" if options else expected)
-        assert bool(of(found, "further-text")) is not bool(options)
+    for options, expected in (((), "data/lang/lm_text.txt"), (("--bert-text", str(text)), str(text))):
+        bert, bert_lm = of(commands("aishell", *CALL, *options), "bert")
+        assert (value(bert, "--text"), value(bert_lm, "--text")) == (expected, "data/lang/lm_text.txt")
 
 
 def test_the_reference_is_read_for_oracle_segments_alone() -> None:

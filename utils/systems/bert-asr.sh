@@ -4,7 +4,7 @@
 # recognises in those of --alignment: oracle (of stage 3, with the reference), linear (equal division), ctc (the best path
 # of a CTC model), cif (a learned predictor of boundaries) or hmm (what stage 3's models recognise themselves). With --ssl
 # it hears a layer of a pre-trained model in place of log-mel and pitch.
-# The recipe sets: encoder alignment bert bert_text bert_lm_text ssl ssl_layer data lang hmm features labelled pretrained bert_config
+# The recipe sets: encoder alignment bert bert_text ssl ssl_layer data lang hmm features labelled pretrained bert_config
 # bert_overrides exp config overrides seed nj, and what utils/training.sh wants
 
 IFS=, read -r -a alignments <<<"$alignment"
@@ -48,8 +48,8 @@ else
 fi
 
 stage 5 "BERT-LM: the next character; segments of characters"
-step "$bert_lm" --needs "$text_bert" --needs "$bert_lm_text" --needs conf/bert-lm.yaml --keep -- \
-    speechkit bert --config conf/bert-lm.yaml --init "$text_bert/final" --text "$bert_lm_text" \
+step "$bert_lm" --needs "$text_bert" --needs "$lang/lm_text.txt" --needs conf/bert-lm.yaml --keep -- \
+    speechkit bert --config conf/bert-lm.yaml --init "$text_bert/final" --text "$lang/lm_text.txt" \
     --dev-cuts "$data/valid/cuts_dev.jsonl.gz" --out "$bert_lm" --seed "$seed"
 aligned=("$hmm/ali/cuts_train_ali.jsonl.gz" "$hmm/ali/cuts_dev_ali.jsonl.gz" "$hmm/ali/cuts_test_ali.jsonl.gz")
 step "$segments/oracle" --needs "$hmm/ali" -- \
