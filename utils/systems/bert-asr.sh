@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# System bert-asr, stages 4 to 7: a BERT learns from text, then to predict each character from those before it (BERT-LM), then to
-# hear its segment of the audio too (Huang et al. 2021). It is trained on the segments of stage 3 and
+# System bert-asr, stages 4 to 7: a BERT learns from text, then to predict each character of the transcripts from those before it
+# (BERT-LM), then to hear its segment of the audio too (Huang et al. 2021). It is trained on the segments of stage 3 and
 # recognises in those of --alignment: oracle (of stage 3, with the reference), linear (equal division), ctc (the best path
 # of a CTC model), cif (a learned predictor of boundaries) or hmm (what stage 3's models recognise themselves). With --ssl
 # it hears a layer of a pre-trained model in place of log-mel and pitch.
