@@ -6,8 +6,8 @@
 #
 # Types: int:A..B (B may be missing), float, flag, string, one-of:a,b,c, some-of:a,b,c (such words with commas between), file and
 # dir (have to exist), path (may be new; all three are meant from where the user calls), file-or:a,b,c and dir-or:a,b,c (one of
-# these words, else such), key=value (repeatable; gathers `--set key=value` in `overrides`, of --set-pretrain in `pretrain_overrides`, of --set-bert in
-# `bert_overrides`, of --set-ctc in `ctc_overrides`).
+# these words, else such), key=value (repeatable; gathers `--set key=value` in `overrides`, of --set-pretrain in
+# `pretrain_overrides`, of --set-bert in `bert_overrides`, of --set-ctc in `ctc_overrides`).
 
 option_names=()                   # as typed, without the dashes, in the order of --help
 declare -A option_types=() option_texts=() option_defaults=()
