@@ -77,6 +77,7 @@ system_names() {
     search=wfst                   # the search with the language model
     data=data                     # not an option: a recipe may choose a folder below data/
     labelled_percent=100          # of the training set, as labelled_part leaves
+    full_config=''                # all of --config and --set, where they are given and the environment is there
     decodings=()                  # neither: folders that stage 7 makes
     launch=()                     # nor this: words in front of the calls that --sweep makes, from cmd.sh
 }
@@ -305,7 +306,7 @@ check_config() {
         wav2vec-u) kind=gan ;;
     esac
     if [[ -f $config ]] && { given config || ((${#overrides[@]} > 0)); }; then
-        speechkit config --kind "$kind" --config "$config" "${overrides[@]}" >/dev/null || exit $?
+        full_config=$(speechkit config --kind "$kind" --config "$config" "${overrides[@]}") || exit $?
     fi
     if [[ -f $pretrain_config ]] && { given pretrain-config || ((${#pretrain_overrides[@]} > 0)); }; then
         speechkit config --kind pretrain --config "$pretrain_config" "${pretrain_overrides[@]}" >/dev/null || exit $?

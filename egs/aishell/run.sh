@@ -22,6 +22,9 @@ option bert dir-or:own,random "bert-asr: what it begins with, a BERT of --bert-t
 option bert_text file "bert-asr: text that BERT is pre-trained on, a sentence a line (default: the transcripts)"
 option max_bad_ratio float "fail if a greater part of the recordings is unusable"
 begin "$@"
+if given bert-text && [[ $bert != own && $bert != random ]]; then
+    usage_error "--bert-text is for --bert own or random: the BERT in $bert has its text behind it"
+fi
 lang=$data/lang
 hmm=exp/hmm
 export SPEECHKIT_CORPUS=AISHELL-1     # the name in RESULTS.md

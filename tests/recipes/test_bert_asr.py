@@ -104,6 +104,7 @@ def test_a_layer_of_a_pretrained_model_is_heard_in_segments_of_the_spectrum() ->
         ("aishell", ["--ssl", "exp/hubert"], "--ssl needs --ssl-layer"),
         ("aishell", ["--encoder", "resnet"], "--encoder: unknown 'resnet', choose from: average conv1d-resnet"),
         ("aishell", ["--bert", "nowhere"], "--bert: unknown 'nowhere'"),
+        ("aishell", ["--bert", ".", "--bert-text", __file__], "--bert-text is for --bert own or random"),
         ("timit", [], "reads characters; of the recipes egs/aishell has them"),
     ],
 )

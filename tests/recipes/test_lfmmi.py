@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from dry_run import EGS, commands, of
 
 RECIPES = sorted((Path(__file__).parents[2] / "egs").glob("*/run.sh"))
 
@@ -19,3 +20,12 @@ def test_numerators_from_alignments_take_those_of_stage_3(recipe: Path, numerato
     assert f"--set loss=lfmmi --set lfmmi.numerator={numerator}" in training
     assert "--fsa-engine auto" in training
     assert ("/ali/cuts_train_ali.jsonl.gz" in training) == (numerator == "alignment")
+
+
+@pytest.mark.parametrize(("options", "aligned"), [((), True), (("--set", "lfmmi.numerator=transcript"), False)])
+def test_configurations_with_such_numerators_do_too(options: tuple[str, ...], aligned: bool, tmp_path: Path) -> None:
+    config = tmp_path / "wider.yaml"
+    base = EGS / "aishell" / "conf" / "ctc-segments.yaml"
+    config.write_text(f"base: {base}\nmodel: {{kernel: 7}}\n", encoding="utf-8")
+    (training,) = of(commands("aishell", "--config", str(config), *options), "train")
+    assert ("--alignments" in training) is aligned

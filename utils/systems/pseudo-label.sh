@@ -18,7 +18,7 @@ if [[ $decode == greedy ]]; then
 else
     language_model_search
 fi
-if [[ " ${overrides[*]-} " == *" lfmmi.numerator=alignment "* ]]; then
+if keeps_to_alignment "$config"; then
     usage_error "pseudo-labels have no alignments: take --set lfmmi.numerator=transcript"
 fi
 
