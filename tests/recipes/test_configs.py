@@ -52,7 +52,9 @@ def test_prediction_of_boundaries(path: Path) -> None:
     assert sum(parameter.numel() for parameter in model.parameters()) < 1e6
 
 
-@pytest.mark.parametrize("path", sorted([*EGS.glob("*/conf/ctc-segments.yaml"), *EGS.glob("*/conf/lfmmi.yaml")]), ids=name)
+@pytest.mark.parametrize(
+    "path", sorted([*EGS.glob("*/conf/ctc-segments.yaml"), *EGS.glob("*/conf/lfmmi.yaml")]), ids=name
+)
 def test_ctc_that_tells_times_learns_them(path: Path) -> None:
     config, base = load_config(CtcConfig, path), load_config(CtcConfig, path.with_name("fbank.yaml"))
     assert (config.loss, config.lfmmi.numerator, config.model) == ("lfmmi", "alignment", base.model)

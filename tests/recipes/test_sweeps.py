@@ -111,9 +111,19 @@ def test_a_sweep_of_a_recipe_from_elsewhere(tmp_path: Path) -> None:
     assert "was made with something else: --set was train.x=1, is now train.x=2" in changed.stderr
 
 
+def test_options_of_the_system_that_the_file_names_are_known() -> None:
+    """The recipe alone would take its default system, and refuse them."""
+    words = ["./run.sh", "--sweep", "conf/sweeps/bert-asr.yaml", "--dry-run", "--ssl", "exp/hubert", "--ssl-layer", "3"]
+    result = subprocess.run(words, cwd=ROOT / "egs" / "aishell", capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    runs = result.stdout.splitlines()
+    assert all("--system bert-asr" in run and "--ssl exp/hubert --ssl-layer 3" in run for run in runs)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--clusters", "50"], "--clusters is for --system hubert or wav2vec-u, not for fbank"),
         (["--stage", "6"], "--sweep takes no --stage, --stop-stage or --force: its file names the stages"),
         (["--force"], "--sweep takes no --stage"),
         (["--seed", "3"], "'seed' cannot be given: the sweep sets --seed itself; see seeds"),
