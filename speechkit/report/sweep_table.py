@@ -1,9 +1,12 @@
 """The table and the picture of a sweep: mean and standard deviation over seeds of each combination of its grid."""
 
+import math
 import statistics
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from speechkit.common.files import atomic_path, write_text
 from speechkit.report.pictures import pyplot
@@ -11,6 +14,8 @@ from speechkit.report.sweep import Choice, Combination, Point, SweepConfig, fold
 from speechkit.report.tables import table_lines
 
 Figures = Mapping[Point, Mapping[str, float]]
+PANELS_IN_ROW = 3
+LABEL_WIDTH = 14  # characters of a choice's name in one line
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def _figure(run: Mapping[str, float] | None, name: str) -> str:
 
 
 def _draw(config: SweepConfig, cells: Mapping[Combination, Mapping[str, Cell]], path: Path) -> None:
-    """One panel for each metric, over the values of the first key; a line for each combination of the others."""
+    """One panel for each metric, over the values of the first key, with a line for each combination of the others."""
     plt = pyplot()
     if plt is None:
         return
@@ -88,30 +93,47 @@ def _draw(config: SweepConfig, cells: Mapping[Combination, Mapping[str, Cell]], 
     for combination, found in cells.items():
         if found:
             lines.setdefault(folder_name(combination[1:]), []).append((places[combination[0].value], found))
+    columns = min(len(config.metrics), PANELS_IN_ROW)
+    rows = -(-len(config.metrics) // columns)
     picture, panels = plt.subplots(
-        1, len(config.metrics), figsize=(5 * len(config.metrics), 3.6), squeeze=False, layout="constrained"
+        rows, columns, figsize=(5 * columns, 3.6 * rows), squeeze=False, layout="constrained"
     )
-    for panel, metric in zip(panels[0], config.metrics, strict=True):
-        for name, line in lines.items():
-            seen = [(place, found[metric.name]) for place, found in sorted(line, key=lambda each: each[0])]
-            places_seen, heights = [place for place, _ in seen], [cell.mean for _, cell in seen]
-            panel.errorbar(
-                places_seen, heights, [cell.deviation or 0.0 for _, cell in seen], marker="o", capsize=3, label=name
-            )
+    for unused in panels.flat[len(config.metrics) :]:
+        unused.remove()
+    labels = [textwrap.fill(place, LABEL_WIDTH, break_on_hyphens=False) for place in places]
+    for panel, metric in zip(panels.flat, config.metrics, strict=False):
+        _draw_lines(panel, lines, metric.name, "-" if _are_numbers(choices) else "none")
         panel.set_xlabel(short(axis))
         panel.set_ylabel(metric.name)
-        panel.set_xticks(list(places.values()), list(places))
-        if len(lines) > 1:
-            panel.legend(fontsize="small")
+        panel.set_xticks(list(places.values()), labels)
+        panel.margins(x=0.05 if _are_numbers(choices) else 0.25)
     with atomic_path(path) as temporary:
         picture.savefig(temporary, dpi=150)
     plt.close(picture)
 
 
+def _draw_lines(
+    panel: Any, lines: Mapping[str, Sequence[tuple[float, Mapping[str, Cell]]]], metric: str, style: str
+) -> None:
+    """Points of one metric with bars of their deviations; `style` is matplotlib's of what joins them."""
+    for name, line in lines.items():
+        seen = [(place, found[metric]) for place, found in sorted(line, key=lambda each: each[0])]
+        bars = [cell.deviation or 0.0 for _, cell in seen]
+        x, y = [place for place, _ in seen], [cell.mean for _, cell in seen]
+        panel.errorbar(x, y, bars, marker="o", linestyle=style, capsize=3, label=name)
+    if len(lines) > 1:
+        panel.legend(fontsize="small")
+
+
 def _places(choices: Sequence[Choice]) -> dict[str, float]:
     """Where the choices lie on the axis: numbers at themselves, others one beside the other."""
-    names = [choice.value for choice in choices]
+    if _are_numbers(choices):
+        return {choice.value: float(choice.value) for choice in choices}
+    return {choice.value: float(index) for index, choice in enumerate(choices)}
+
+
+def _are_numbers(choices: Sequence[Choice]) -> bool:
     try:
-        return {name: float(name) for name in names}
+        return all(math.isfinite(float(choice.value)) for choice in choices)
     except ValueError:
-        return {name: float(index) for index, name in enumerate(names)}
+        return False

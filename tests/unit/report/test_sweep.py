@@ -162,19 +162,28 @@ def test_the_table_has_mean_and_deviation_of_a_sample(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "table.md") == []  # not taken for a table of results
 
 
-def test_the_picture_has_a_point_with_a_bar_for_each_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("values", "places", "style"), [("[2, 4.5]", [2.0, 4.5], "-"), ("[2, a b]", [0.0, 1.0], "none")]
+)
+def test_the_picture_has_a_point_with_a_bar_for_each_cell(
+    values: str, places: list[float], style: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what lies between numbers is joined by a line."""
     axes = pytest.importorskip("matplotlib.axes").Axes
-    config = sweep(tmp_path)
+    config = sweep(tmp_path, SWEEP.replace("[2, 4.5]", values))
     points = points_of(config, tmp_path)
     drawn, draw = {}, axes.errorbar
 
     def errorbar(self: object, x: list[float], y: list[float], yerr: list[float], **words: object) -> object:
-        drawn[words["label"]] = (x, y, yerr)
+        drawn[words["label"]] = (x, y, yerr, words["linestyle"])
         return draw(self, x, y, yerr, **words)
 
     monkeypatch.setattr(axes, "errorbar", errorbar)
     figures = {point: {"PER": float(index)} for index, point in enumerate(points)}
     write_table(config, points, figures, tmp_path, "")
     half = pytest.approx([0.5**0.5] * 2)
-    assert drawn == {"labels=10": ([2.0, 4.5], [0.5, 4.5], half), "labels=100": ([2.0, 4.5], [2.5, 6.5], half)}
+    assert drawn == {
+        "labels=10": (places, [0.5, 4.5], half, style),
+        "labels=100": (places, [2.5, 6.5], half, style),
+    }
     assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
