@@ -28,7 +28,7 @@ recogniser() {
 keeps_to_alignment() {
     local settings=$full_config
     if [[ -z $settings ]]; then
-        settings="$(cat -- "$1") ${overrides[*]-}"
+        settings="$(cat -- "$1" 2>/dev/null) ${overrides[*]-}"     # the step tells if it is missing
     fi
     [[ $settings =~ numerator(:\ *|=)alignment ]]
 }
