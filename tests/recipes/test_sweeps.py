@@ -117,6 +117,7 @@ def test_options_of_the_system_that_the_file_names_are_known() -> None:
     result = subprocess.run(words, cwd=ROOT / "egs" / "aishell", capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     runs = result.stdout.splitlines()
+    assert runs
     assert all("--system bert-asr" in run and "--ssl exp/hubert --ssl-layer 3" in run for run in runs)
 
 
